@@ -1,0 +1,17 @@
+"""redrop: replayable, near-free dropout for PyTorch, and the lab that says whether a model needs it.
+
+Importing the package loads no torch; the names that need it load it when they are first used.
+"""
+
+from redrop.mask import SPEC_VERSION, Window, replay
+
+__version__ = "0.1.0"
+__all__ = ["SPEC_VERSION", "Window", "__version__", "attach", "replay"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "attach":
+        from redrop.nn import attach
+
+        return attach
+    raise AttributeError(f"module 'redrop' has no attribute {name!r}")
