@@ -1,0 +1,42 @@
+# Two commands set everything up on a fresh machine: `make study` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*) $(wildcard csrc/*/*)
+
+.PHONY: study test lint bench clean
+
+study: $(VENV)/installed
+	$(BIN)/redrop study
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m bench
+
+$(VENV)/created:
+	@command -v $(PYTHON) >/dev/null || { echo "redrop needs Python 3.11 or later; '$(PYTHON)' was not found. Set PYTHON=…"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "redrop needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Set PYTHON=…"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "redrop needs Python's venv module; on Debian: apt install python3-venv"; exit 2; }
+	@command -v $${CXX:-c++} >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "redrop needs a C++17 compiler; on Debian: apt install g++"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/created $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build

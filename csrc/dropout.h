@@ -1,0 +1,104 @@
+// Elementwise dropout: out = keep ? in * scale : 0. A dropped element is selected to zero, not
+// multiplied by it, so that an infinity or NaN that is dropped is gone. Half types are computed in
+// float32 and rounded once.
+#pragma once
+
+#include "kernels.h"
+#include "simd.h"
+#include "walk.h"
+
+namespace redrop {
+namespace {
+
+template <class T>
+struct DenseDropout {
+    const T* in;
+    T* out;
+    typename Lanes<T>::Scalar scale;
+    static constexpr int count = Lanes<T>::count;
+
+    static constexpr int64_t in_step() { return 1; }
+    static constexpr int64_t out_step() { return 1; }
+
+    [[gnu::always_inline]] void whole(int64_t i, int64_t o, const Kept& kept) const {
+        const auto factor = splat(scale);
+#pragma GCC unroll 64
+        for (int j = 0; j < 128 / count; ++j)
+            store(out + o + j * count, select(kept, j, load(in + i + j * count) * factor));
+    }
+
+    void part(int64_t i, int64_t o, const Kept& kept, int n) const {
+        const auto factor = splat(scale);
+        int j = 0;
+        for (; (j + 1) * count <= n; ++j)
+            store(out + o + j * count, select(kept, j, load(in + i + j * count) * factor));
+        const int left = n - j * count;
+        if (left == 0) return;
+        const auto x = load_first(in + i + j * count, left);
+        store_first(out + o + j * count, select(kept, j, x * factor), left);
+    }
+
+    void shared(int64_t i, int64_t o, int64_t n, bool is_kept) const {
+        const uint64_t bits = is_kept ? ~UINT64_C(0) : 0;
+        const Kept kept = from_bits(Keep128{bits, bits});
+        for (; n >= 128; n -= 128, i += 128, o += 128) whole(i, o, kept);
+        if (n > 0) part(i, o, kept, static_cast<int>(n));
+    }
+};
+
+// The last dimension has gaps in memory: 128 elements at a time are gathered and scattered.
+template <class T>
+struct StridedDropout {
+    const T* in;
+    T* out;
+    typename Lanes<T>::Scalar scale;
+    int64_t in_stride, out_stride;
+
+    int64_t in_step() const { return in_stride; }
+    int64_t out_step() const { return out_stride; }
+
+    void whole(int64_t i, int64_t o, const Kept& kept) const { part(i, o, kept, 128); }
+
+    void part(int64_t i, int64_t o, const Kept& kept, int n) const {
+        T buffer[128];
+        for (int k = 0; k < n; ++k) buffer[k] = in[i + k * in_stride];
+        DenseDropout<T>{buffer, buffer, scale}.part(0, 0, kept, n);
+        for (int k = 0; k < n; ++k) out[o + k * out_stride] = buffer[k];
+    }
+
+    void shared(int64_t i, int64_t o, int64_t n, bool is_kept) const {
+        const uint64_t bits = is_kept ? ~UINT64_C(0) : 0;
+        const Kept kept = from_bits(Keep128{bits, bits});
+        for (int64_t k = 0; k < n; k += 128)
+            part(i + k * in_stride, o + k * out_stride, kept,
+                 static_cast<int>(smaller(n - k, 128)));
+    }
+};
+
+template <class T>
+inline void dropout_as(const DropoutCall& call, const Layout& layout) {
+    using Scalar = typename Lanes<T>::Scalar;
+    const T* in = reinterpret_cast<const T*>(call.in);
+    T* out = reinterpret_cast<T*>(call.out);
+    const Scalar scale = static_cast<Scalar>(call.scale);
+    const Rule rule{call.key, call.threshold};
+    const Dim& last = layout.dims[layout.ndim - 1];
+    if (last.in_stride == 1 && last.out_stride == 1)
+        walk_parallel(layout, rule, DenseDropout<T>{in, out, scale}, call.threads);
+    else
+        walk_parallel(layout, rule,
+                      StridedDropout<T>{in, out, scale, last.in_stride, last.out_stride},
+                      call.threads);
+}
+
+inline void dropout(const DropoutCall& call, const Layout& layout) {
+    switch (call.storage) {
+        case Storage::float32: return dropout_as<float>(call, layout);
+        case Storage::bfloat16: return dropout_as<Bfloat16>(call, layout);
+        case Storage::float16: return dropout_as<Float16>(call, layout);
+        case Storage::float64: return dropout_as<double>(call, layout);
+    }
+}
+
+}  // namespace
+}  // namespace redrop

@@ -1,0 +1,33 @@
+// What the binding sees of the kernels: plain structs in, one table of functions per instruction
+// set. Each table is filled in a file of its own (isa_*.cpp), compiled for that set.
+#pragma once
+
+#include <cstdint>
+
+#include "layout.h"
+
+namespace redrop {
+
+enum class Storage : int { float32 = 0, bfloat16 = 1, float16 = 2, float64 = 3 };
+
+struct DropoutCall {
+    uintptr_t in, out;  // may be the same tensor
+    Storage storage;
+    uint64_t key;
+    uint32_t threshold;
+    double scale;
+    int threads;  // never changes a bit of the result
+};
+
+struct Kernels {
+    const char* name;
+    void (*dropout)(const DropoutCall&, const Layout&);
+};
+
+extern const Kernels portable_kernels;
+#if defined(__x86_64__)
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+#endif
+
+}  // namespace redrop

@@ -1,0 +1,74 @@
+// Vectors of numbers for the instruction set this file is compiled for: what an elementwise kernel
+// needs, so that it is written once. Arithmetic is that of GCC's and Clang's vector types (+ - *).
+//
+//   Lanes<T>::Vector, ::count   the vector that computes on elements stored as T, and its lanes
+//   load, store                 whole vectors, any alignment; half types are computed in float32
+//   load_first, store_first     only the first n elements are touched
+//   select(kept, j, v)          v where lanes [j*count, (j+1)*count) of 128 columns are kept, else 0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "keep.h"
+
+namespace redrop {
+namespace {
+
+struct Bfloat16 {
+    uint16_t bits;
+};
+struct Float16 {
+    uint16_t bits;
+};
+
+}  // namespace
+}  // namespace redrop
+
+#if defined(REDROP_AVX512)
+#include "simd_avx512.h"
+#elif defined(REDROP_AVX2)
+#include "simd_avx2.h"
+#else
+#include "simd_portable.h"
+#endif
+
+namespace redrop {
+namespace {
+
+template <class T>
+struct Lanes {
+    using Scalar = float;
+    using Vector = Floats;
+    static constexpr int count = sizeof(Floats) / sizeof(float);
+};
+
+template <>
+struct Lanes<double> {
+    using Scalar = double;
+    using Vector = Doubles;
+    static constexpr int count = sizeof(Doubles) / sizeof(double);
+};
+
+inline Floats splat(float x) { return x - Floats{}; }
+inline Doubles splat(double x) { return x - Doubles{}; }
+
+#if !defined(REDROP_AVX512)
+// Without masked memory operations the last few elements go through a buffer.
+template <class T>
+inline typename Lanes<T>::Vector load_first(const T* from, int n) {
+    T buffer[Lanes<T>::count] = {};
+    __builtin_memcpy(buffer, from, static_cast<size_t>(n) * sizeof(T));
+    return load(buffer);
+}
+
+template <class T>
+inline void store_first(T* to, typename Lanes<T>::Vector v, int n) {
+    T buffer[Lanes<T>::count];
+    store(buffer, v);
+    __builtin_memcpy(to, buffer, static_cast<size_t>(n) * sizeof(T));
+}
+#endif
+
+}  // namespace
+}  // namespace redrop

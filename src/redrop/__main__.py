@@ -1,0 +1,5 @@
+"""`python -m redrop` is the same as `redrop`."""
+
+from redrop.cli import main
+
+main()

@@ -1,0 +1,31 @@
+"""`redrop report`."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from redrop.cli.options import Json
+
+
+def report(folder: Path, *, json_: Json = False) -> None:
+    """Rebuild a study's report from its records, finished or not.
+
+    Args:
+        folder: Of the study.
+        json_: Print report.json on standard output.
+    """
+    print_report(folder, as_json=json_)
+
+
+def print_report(folder: Path, *, as_json: bool) -> None:
+    """Write the reports of a study and print it as a table and a verdict."""
+    # matplotlib takes a second; `--help` does not wait for it.
+    from redrop.report import write_report
+    from redrop.report.terminal import render
+
+    paths = write_report(folder)
+    if as_json:
+        print(paths.json.read_text(encoding="utf-8"), end="")
+        return
+    Console().print(render(folder))
+    print(f"Report: {paths.html}")

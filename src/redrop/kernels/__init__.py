@@ -1,0 +1,1 @@
+"""The mask applied, fast: native code where it runs, plain PyTorch everywhere else."""

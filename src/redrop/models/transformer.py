@@ -1,0 +1,170 @@
+"""A decoder transformer, pre-norm or post-norm, with every dropout site in plain sight.
+
+Shape legend: B batch, T tokens, C width, V vocabulary, H heads.
+
+Sites, in the order of a forward pass: `embedding_dropout`, and in block N
+`blocks.N.attention.weights`, `blocks.N.attention.residual`, `blocks.N.feed_forward.hidden`,
+`blocks.N.feed_forward.residual`. A site with p = 0 returns its input: it adds no operation.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from redrop.errors import UsageError
+from redrop.models.attention import Attention
+from redrop.models.config import TransformerConfig
+from redrop.models.feed_forward import FeedForward
+from redrop.nn import Dropout, SiteModule
+
+INIT_STD = 0.02
+"""GPT-2, https://github.com/openai/gpt-2/blob/master/src/model.py"""
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each with its residual connection.
+
+    pre-norm:  x = x + f(norm(x));  post-norm:  x = norm(x + f(x)).
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.is_pre_norm = config.norm == "pre"
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention = Attention(config)
+        self.feed_forward_norm = nn.LayerNorm(config.width)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        """Let attention, then feed-forward, add to the residual stream."""
+        if self.is_pre_norm:
+            x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC))
+            x_BTC = x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
+        else:
+            x_BTC = self.attention_norm(x_BTC + self.attention(x_BTC))
+            x_BTC = self.feed_forward_norm(x_BTC + self.feed_forward(x_BTC))
+        return x_BTC
+
+    def attention_input(self, x_BTC: Tensor) -> Tensor:
+        """Return what attention reads of the residual stream."""
+        input_BTC: Tensor = self.attention_norm(x_BTC) if self.is_pre_norm else x_BTC
+        return input_BTC
+
+
+class Transformer(nn.Module):
+    """Token and learned position embedding, blocks, output layer.
+
+    Args:
+        config: Its shape and its dropout rates.
+        seed: Of the initial weights. Models that differ in their rates only start from the same
+            weights; torch's default generator is left as it was.
+
+    Shape:
+        tokens (B, T) of int64 in, logits (B, T, V) out; T is at most `config.context`.
+
+    References:
+        Radford et al.: Language Models are Unsupervised Multitask Learners, 2019 (GPT-2).
+
+    >>> from redrop.models import DropoutRates, TransformerConfig
+    >>> config = TransformerConfig(vocab_size=11, dropout=DropoutRates.everywhere(0.1))
+    >>> model = Transformer(config, seed=0)
+    >>> model(torch.zeros(2, 5, dtype=torch.int64)).shape
+    torch.Size([2, 5, 11])
+    """
+
+    def __init__(self, config: TransformerConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        with torch.random.fork_rng(devices=[]):  # layers draw weights that are drawn anew below
+            self.token_embedding = nn.Embedding(config.vocab_size, config.width)
+            self.position_embedding = nn.Embedding(config.context, config.width)
+            self.embedding_dropout = Dropout(config.dropout.embedding)
+            self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+            # Post-norm blocks end in a norm already.
+            self.final_norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
+            self.output = nn.Linear(config.width, config.vocab_size, bias=False)
+        initialise(self, seed)
+        if config.tie_embeddings:
+            self.output.weight = self.token_embedding.weight
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Return the logits of the token after each token."""
+        x_BTC = self.embedding_dropout(self._embed(tokens_BT))
+        for block in self.blocks:
+            x_BTC = block(x_BTC)
+        logits_BTV: Tensor = self.output(self.final_norm(x_BTC))
+        return logits_BTV
+
+    @torch.no_grad()
+    def attention_weights(self, tokens_BT: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Return a layer's attention weights before and after dropout.
+
+        In training mode all sites of the model drop what they dropped, or will drop, in the first
+        forward of the step that the model is attached to: the same bits, and no pass is counted.
+        In eval mode nothing is dropped, and both are the same tensor.
+
+        Args:
+            tokens_BT: The batch of that step, or any other of at most its context.
+            layer: Number of the block; -1 is the last.
+
+        Returns:
+            (before, after), each (B, H, T, T): sample, head, query, key.
+
+        Raises:
+            UsageError: There is no such layer, or the tokens are too many.
+        """
+        if not -len(self.blocks) <= layer < len(self.blocks):
+            raise UsageError(
+                f"`layer` must name one of {len(self.blocks)} blocks; got {layer}. Count from 0."
+            )
+        with _FirstPass(self):
+            x_BTC = self.embedding_dropout(self._embed(tokens_BT))
+            for block in self.blocks[: layer % len(self.blocks)]:
+                x_BTC = block(x_BTC)
+            block = self.blocks[layer]
+            assert isinstance(block, Block)  # ModuleList forgets what it holds
+            return block.attention.weights_before_and_after(block.attention_input(x_BTC))
+
+    def _embed(self, tokens_BT: Tensor) -> Tensor:
+        length = tokens_BT.shape[1]
+        if length > self.config.context:
+            raise UsageError(
+                f"The model reads at most {self.config.context} tokens; got {length}. "
+                "Crop them or build it with a larger `context`."
+            )
+        embedded_BTC: Tensor = self.token_embedding(tokens_BT)
+        return embedded_BTC + self.position_embedding.weight[:length]
+
+
+def initialise(model: Transformer, seed: int) -> None:
+    """Draw GPT-2's initial weights from a generator of their own.
+
+    Matrices and embeddings: normal, standard deviation 0.02; those that write into the residual
+    stream: 0.02 / √(2 · layers), so that its variance does not grow with depth. Biases 0, norms 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    residual_std = INIT_STD / math.sqrt(2 * model.config.layers)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() >= 2:
+            is_residual = name.endswith(("attention.output.weight", "feed_forward.contract.weight"))
+            std = residual_std if is_residual else INIT_STD
+            nn.init.normal_(parameter, std=std, generator=generator)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+
+
+class _FirstPass:
+    """Within it every site of an attached model gives the mask of its first use in the step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._sites = [m.site for m in model.modules() if isinstance(m, SiteModule) and m.site]
+
+    def __enter__(self) -> None:
+        self._passes = [site.passes for site in self._sites]
+        for site in self._sites:
+            site.passes = 0
+
+    def __exit__(self, *_: object) -> None:
+        for site, passes in zip(self._sites, self._passes, strict=True):
+            site.passes = passes

@@ -1,0 +1,67 @@
+"""report.html: one file that needs nothing from outside and no script."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from redrop.report.content import Report
+from redrop.report.figures import Figure, draw_figures
+from redrop.report.table import NOTHING
+from redrop.study.records import RunRecord, Study
+from redrop.study.wording import describe_arm, signed
+
+_TEMPLATE = "report.html"
+
+
+def report_html(report: Report) -> str:
+    """Return the page; the same records give the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    plan = report.study.plan
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        plan=plan,
+        headline=report.verdict.headline,
+        sentences=report.verdict.sentences[1:],
+        figures=[_inline(figure) for figure in draw_figures(report)],
+        runs=_runs(report),
+        planned=len(plan.arms) * len(plan.seeds),
+        settings=json.dumps(dict(plan.settings), indent=2, ensure_ascii=False),
+    )
+
+
+def _inline(figure: Figure) -> dict[str, Any]:
+    # Our own drawing, every text in it escaped by matplotlib and by to_svg.
+    svg = Markup(figure.svg)
+    return {"name": figure.name, "title": figure.title, "caption": figure.caption, "svg": svg}
+
+
+def _runs(report: Report) -> dict[str, Any]:
+    """Return the list of all runs: its headings and its cells."""
+    study = report.study
+    has_test = any(row.test_loss for row in report.table.arms)
+    titles = ["Arm", "Seed", "Record", "Status", "Steps", "Best step"]
+    titles += ["Best validation loss", "Final validation loss"] + ["Test loss"] * has_test
+    rows = [_run(run, study) for run in (*study.runs, *study.incomplete)]
+    return {"titles": titles, "rows": [row[: len(titles)] for row in rows]}
+
+
+def _run(run: RunRecord, study: Study) -> list[str]:
+    head, end = run.header, run.end
+    start = [describe_arm(study.plan, head.arm), str(head.seed), head.id]
+    if end is None:
+        step = f"{run.evals[-1].step:,}" if run.evals else NOTHING
+        return [*start, "not complete", step, *[NOTHING] * 4]
+    best = NOTHING if end.best_step is None else f"{end.best_step:,}"
+    losses = (end.best_validation_loss, end.final_validation_loss, end.test_loss_best)
+    cells = [NOTHING if loss is None else signed(loss, 4) for loss in losses]
+    return [*start, end.status, f"{end.steps:,}", best, *cells]

@@ -1,0 +1,1 @@
+"""Matched training studies: arms x seeds with the same weights, batches and nested masks."""

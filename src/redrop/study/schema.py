@@ -1,0 +1,184 @@
+"""What a line of a record and a plan look like, and the check that they do."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from redrop.errors import UsageError
+
+STATUSES = ("done", "stopped early", "diverged")
+
+_JSON_NAMES = {
+    str: "a text",
+    int: "an integer",
+    float: "a number",
+    NoneType: "null",
+    Mapping: "an object",
+    tuple: "a list",
+}
+
+Line = TypeVar("Line")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """The first line of a record: which run this is. Lines name the fields as they stand here."""
+
+    id: str
+    arm: str
+    seed: int
+    config: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    started: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """One "eval" line. Losses in nats per token; None where the value was not finite.
+
+    `train_loss` is measured with dropout on (mean over the mini-batches since the line before),
+    `train_eval_loss` on training data with dropout off: only the latter compares to validation.
+    """
+
+    step: int
+    train_loss: float | None
+    train_eval_loss: float | None
+    validation_loss: float | None
+    learning_rate: float | None
+    gradient_norm: float | None
+    clipped_share: float | None
+    seconds: float | None
+
+    @property
+    def gap(self) -> float | None:
+        """Return validation_loss - train_eval_loss, the generalization gap."""
+        if self.validation_loss is None or self.train_eval_loss is None:
+            return None
+        return self.validation_loss - self.train_eval_loss
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """The last line of a complete record; test losses are None where no test data were read."""
+
+    status: str
+    steps: int
+    best_step: int | None
+    best_validation_loss: float | None
+    final_validation_loss: float | None
+    test_loss_best: float | None
+    test_loss_final: float | None
+    seconds: float
+    tokens: int
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise UsageError(f"`status` must be one of {STATUSES}; got {self.status!r}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One arm of a plan: its dropout rate per site, and a label where the rates do not say all."""
+
+    name: str
+    rates: Mapping[str, float]
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyPlan:
+    """The contents of `study.json`: everything that was fixed before the first run.
+
+    Args:
+        arms: The arms in the order of the report; the baseline is one of them.
+        margin: Smallest difference that matters, in nats.
+        looks: How often the study was planned to be judged; intervals pay for each look.
+        command: The exact command that repeats the study.
+        settings: {"model": ..., "train": ..., "data": ...}; the report reads `data.name`,
+            `data.train_tokens` and `data.bayes_loss` where they are present.
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+    baseline: str
+    seeds: tuple[int, ...]
+    margin: float
+    confidence: float
+    looks: int
+    command: str
+    settings: Mapping[str, Any]
+    data_sha256: str
+    versions: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names) or self.baseline not in names:
+            raise UsageError(
+                "A plan needs arms of distinct names, one of them the baseline; got "
+                f"{names} and baseline {self.baseline!r}."
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UsageError(f"A plan needs distinct seeds, at least one; got {self.seeds}.")
+        if not (0 <= self.margin < math.inf and 0 < self.confidence < 1 and self.looks >= 1):
+            raise UsageError(
+                "A plan needs `margin` >= 0, `confidence` in (0, 1) and `looks` >= 1; got "
+                f"{self.margin}, {self.confidence} and {self.looks}."
+            )
+
+    def arm(self, name: str) -> Arm:
+        """Return the arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def to_json(self) -> str:
+        """Return the text of `study.json`."""
+        return json.dumps({"kind": "study", **asdict(self)}, indent=2, allow_nan=False) + "\n"
+
+
+def parse(kind: type[Line], fields: Mapping[str, Any], where: str) -> Line:
+    """Build a line from its JSON fields; fields it does not know are left to others.
+
+    Raises:
+        UsageError: A field is missing or of another type; the message names it and `where`.
+
+    >>> parse(Arm, {"name": "none", "rates": {}, "label": "no dropout"}, "study.json").name
+    'none'
+    """
+    values = {}
+    for name, hint in get_type_hints(kind).items():
+        if name not in fields:
+            raise UsageError(f"{where}: the field `{name}` is missing. Restore or remove the file.")
+        values[name] = _checked(fields[name], hint, f"{where}: `{name}`")
+    try:
+        return kind(**values)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _checked(value: object, hint: Any, what: str) -> object:
+    """Return the value if its type is among those of the annotation; JSON's 1 is a float, too."""
+    types = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
+    accepted = (*types, int) if float in types else types
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        wanted = " or ".join(_JSON_NAMES[kind] for kind in types)
+        raise UsageError(f"{what} must be {wanted}; got {value!r}. Restore or remove the file.")
+    return value
+
+
+def parse_plan(fields: Mapping[str, Any], where: str) -> StudyPlan:
+    """Build a plan from the JSON of `study.json`.
+
+    Raises:
+        UsageError: A field is missing, of another type, or against the rules of a plan.
+    """
+    for name, member in (("arms", dict), ("seeds", int)):
+        values = fields.get(name)
+        if not isinstance(values, list) or not all(isinstance(value, member) for value in values):
+            raise UsageError(
+                f"{where}: `{name}` must be a list of {member.__name__}; got {values!r}."
+            )
+    arms = tuple(parse(Arm, arm, f"{where}, arm") for arm in fields["arms"])
+    return parse(StudyPlan, {**fields, "arms": arms, "seeds": tuple(fields["seeds"])}, where)

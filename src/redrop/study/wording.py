@@ -1,0 +1,87 @@
+"""How numbers and arms are said in words, the same in verdict, table and figures."""
+
+import math
+from collections.abc import Mapping
+
+from redrop.study.schema import Arm, StudyPlan
+
+
+def signed(value: float, decimals: int = 3, *, plus: bool = False) -> str:
+    """Return a number with a true minus sign, and a plus where asked.
+
+    >>> signed(-0.1468), signed(0.1468, plus=True), signed(-0.0001)
+    ('−0.147', '+0.147', '0.000')
+    """
+    text = f"{abs(value):.{decimals}f}"
+    if not float(text):
+        return text
+    return ("−" if value < 0 else "+" if plus else "") + text
+
+
+def decimals_for(half_width: float | None) -> int:
+    """Return the decimals that show two digits of an interval's half-width: 3 to 5.
+
+    >>> decimals_for(0.012), decimals_for(0.0007), decimals_for(None)
+    (3, 5, 3)
+    """
+    if not half_width:
+        return 3
+    return min(5, max(3, 1 - math.floor(math.log10(half_width))))
+
+
+def plus_minus(mean: float, half_width: float | None, *, plus: bool = False) -> str:
+    """Return "mean ± half-width" at matching decimals, or the mean alone.
+
+    >>> plus_minus(-0.1468, 0.0123), plus_minus(0.02, None, plus=True)
+    ('−0.147 ± 0.012', '+0.020')
+    """
+    decimals = decimals_for(half_width)
+    text = signed(mean, decimals, plus=plus)
+    return text if half_width is None else f"{text} ± {half_width:.{decimals}f}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "seed"), count(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def capital(text: str) -> str:
+    """Return the text with its first letter large, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def listing(parts: list[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def describe_rates(rates: Mapping[str, float], every_site: frozenset[str]) -> str:
+    """Say in words which sites drop how much.
+
+    >>> sites = frozenset({"embedding", "attention_weights"})
+    >>> describe_rates({"embedding": 0.2, "attention_weights": 0.2}, sites)
+    'dropout 0.2 on all sites'
+    >>> describe_rates({"attention_weights": 0.1}, sites), describe_rates({}, sites)
+    ('dropout 0.1 on attention weights', 'no dropout')
+    """
+    active = {site: p for site, p in rates.items() if p}
+    if not active:
+        return "no dropout"
+    names = [site.replace("_", " ") for site in active]
+    if len(set(active.values())) > 1:
+        each = [f"{p:g} on {name}" for name, p in zip(names, active.values(), strict=True)]
+        return "dropout " + listing(each)
+    is_everywhere = len(every_site) > 1 and active.keys() == every_site
+    where = "all sites" if is_everywhere else listing(names)
+    return f"dropout {next(iter(active.values())):g} on {where}"
+
+
+def describe_arm(plan: StudyPlan, name: str) -> str:
+    """Return an arm's own label, or its rates in words."""
+    arm: Arm = plan.arm(name)
+    every_site = frozenset(site for other in plan.arms for site in other.rates)
+    return arm.label or describe_rates(arm.rates, every_site)

@@ -1,0 +1,93 @@
+"""AdamW with weight decay on matrices only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from redrop.train.config import TrainConfig
+
+BETAS = (0.9, 0.99)
+"""A shorter memory than the usual 0.999, because a small batch has few tokens: nanoGPT,
+https://github.com/karpathy/nanoGPT/blob/master/config/train_shakespeare_char.py"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupSummary:
+    """What one parameter group holds.
+
+    Args:
+        weight_decay: Decay of all its parameters.
+        names: Qualified names; a tied parameter stands here once.
+        elements: Numbers in all of them together.
+    """
+
+    weight_decay: float
+    names: tuple[str, ...]
+    elements: int
+
+
+def describe_groups(model: nn.Module, weight_decay: float) -> tuple[GroupSummary, GroupSummary]:
+    """Return the decayed group and the other one; each parameter stands in exactly one.
+
+    Decayed is what has two dimensions or more: the matrices and, as in GPT-2 and nanoGPT, the
+    embedding tables. Biases and the gains of norms are not: pulling a gain to 0 changes what the
+    norm does, not how complicated the function is.
+
+    >>> decayed, other = describe_groups(nn.Linear(3, 2), weight_decay=0.1)
+    >>> decayed.names, other.names
+    (('weight',), ('bias',))
+    """
+    decayed, other = _split(model)
+    return _summary(decayed, weight_decay), _summary(other, 0.0)
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW over all parameters of the model.
+
+    References:
+        Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019.
+        https://arxiv.org/abs/1711.05101
+    """
+    decayed, other = _split(model)
+    groups = [
+        {"params": list(decayed.values()), "weight_decay": config.weight_decay},
+        {"params": list(other.values()), "weight_decay": 0.0},
+    ]
+    # Fused: one call for all tensors; of a tiny model's step it takes 1 % instead of 5 %.
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
+
+
+def optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    """Return the optimizer's state by `parameter name/state name`, as a checkpoint keeps it."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def load_optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` returned."""
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        name, _, state_name = key.rpartition("/")
+        # Cloned: a file's tensors may lie unaligned, and then products could round otherwise.
+        optimizer.state[parameters[name]][state_name] = value.clone()
+
+
+def _split(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    def where(is_matrix: bool) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((n, p) for n, p in model.named_parameters() if (p.dim() >= 2) == is_matrix)
+
+    return dict(where(True)), dict(where(False))
+
+
+def _summary(parameters: dict[str, nn.Parameter], weight_decay: float) -> GroupSummary:
+    elements = sum(parameter.numel() for parameter in parameters.values())
+    return GroupSummary(weight_decay=weight_decay, names=tuple(parameters), elements=elements)
