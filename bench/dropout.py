@@ -1,4 +1,4 @@
-"""Elementwise dropout beside copies and beside PyTorch's own.  python -m bench.dropout"""
+"""Elementwise dropout beside copies and beside PyTorch's own: `python -m bench.dropout`."""
 
 import torch
 import torch.nn.functional as F

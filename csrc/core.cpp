@@ -3,9 +3,14 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <stdexcept>
 #include <string>
 
+#include "attention.h"
 #include "kernels.h"
 
 namespace nb = nanobind;
@@ -62,6 +67,18 @@ void run(const char* isa, const DropoutCall& call, const Layout& layout) {
     kernels.dropout(call, layout);
 }
 
+// Asks for huge pages behind the whole ones of a stretch of memory. Only a hint: where the system
+// does not know it, or is told never to, nothing happens.
+void prefer_huge_pages(uintptr_t start, size_t bytes) {
+#if defined(__linux__)
+    constexpr uintptr_t page = uintptr_t{1} << 21;
+    const uintptr_t first = (start + page - 1) & ~(page - 1), last = (start + bytes) & ~(page - 1);
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+    (void)start, (void)bytes;
+#endif
+}
+
 // 1 / (1 - T / 2^32), as in redrop.mask.scale.
 double survivor_scale(uint32_t threshold) { return 1.0 / (1.0 - threshold / 4294967296.0); }
 
@@ -76,7 +93,7 @@ void dropout(uintptr_t in, uintptr_t out, int storage, const nb::tuple& shape, u
     const DropoutCall call{in,  out,       static_cast<Storage>(storage),
                            key, threshold, survivor_scale(threshold),
                            threads};
-    run(isa, call, merge_dims(whole_layout(planes, rows, cols)));
+    run(isa, call, whole_layout(planes, rows, cols));
 }
 
 // Any strides, a part of a whole, shared dimensions. `dims` has one tuple per dimension:
@@ -114,6 +131,59 @@ void dropout_part(uintptr_t in, uintptr_t out, int storage, const nb::tuple& dim
     run(isa, call, merge_dims(layout));
 }
 
+nb::list supported_attention_isa() {
+    nb::list names;
+    for (const char* isa : {"avx512bf16", "avx512", "avx2", "portable"})
+        if (attention_kernels(isa) != nullptr) names.append(isa);
+    return names;
+}
+
+void run_attention(void (*AttentionKernels::*pass)(const AttentionParams&),
+                   const AttentionParams& params, const char* isa) {
+    const AttentionKernels* kernels = attention_kernels(isa);
+    if (kernels == nullptr)
+        throw std::invalid_argument(std::string("This machine has no instruction set '") + isa +
+                                    "'.");
+    nb::gil_scoped_release release;
+    (kernels->*pass)(params);
+}
+
+// The fields of AttentionParams under their own names.
+void bind_attention(nb::module_& m) {
+    using namespace nb::literals;
+    using Params = AttentionParams;
+    nb::class_<AttentionTensor>(m, "AttentionTensor")
+        .def(nb::new_([](uintptr_t data, int64_t batch, int64_t head, int64_t token) {
+                 return AttentionTensor{data, batch, head, token};
+             }),
+             "data"_a, "batch"_a, "head"_a, "token"_a);
+    nb::class_<Params> params(m, "AttentionParams");
+    params.def(nb::init<>());
+#define FIELD(name) params.def_rw(#name, &Params::name)
+    FIELD(query), FIELD(key), FIELD(value), FIELD(out), FIELD(normalizer);
+    FIELD(grad_out), FIELD(grad_query), FIELD(grad_key), FIELD(grad_value);
+    FIELD(mask_kind), FIELD(mask), FIELD(grad_mask);
+    FIELD(mask_batch), FIELD(mask_head), FIELD(mask_query), FIELD(mask_key);
+    FIELD(grad_mask_batch), FIELD(grad_mask_head), FIELD(grad_mask_query), FIELD(grad_mask_key);
+    FIELD(batch), FIELD(heads), FIELD(kv_heads), FIELD(queries), FIELD(keys);
+    FIELD(head_size), FIELD(value_size), FIELD(cumulative_queries), FIELD(cumulative_keys);
+    FIELD(storage), FIELD(is_causal), FIELD(scale), FIELD(threads);
+    FIELD(has_dropout), FIELD(dropout_key), FIELD(threshold), FIELD(dropout_scale);
+    FIELD(sample_offset), FIELD(head_offset), FIELD(heads_global);
+    FIELD(query_offset), FIELD(key_offset);
+#undef FIELD
+    m.def("attention_isa", &supported_attention_isa, "Sets with attention kernels, best first.");
+    m.def("attention_forward", [](const Params& p, const char* isa) {
+        run_attention(&AttentionKernels::forward, p, isa);
+    }, "params"_a, "isa"_a = "");
+    m.def("attention_backward", [](const Params& p, const char* isa) {
+        run_attention(&AttentionKernels::backward, p, isa);
+    }, "params"_a, "isa"_a = "");
+    m.def("attention_mask_gradient", [](const Params& p, const char* isa) {
+        run_attention(&AttentionKernels::mask_gradient, p, isa);
+    }, "params"_a, "isa"_a = "");
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -124,4 +194,6 @@ NB_MODULE(_core, m) {
           "threshold"_a, "threads"_a, "isa"_a = "");
     m.def("dropout_part", &dropout_part, "in_ptr"_a, "out_ptr"_a, "storage"_a, "dims"_a, "key"_a,
           "threshold"_a, "threads"_a, "isa"_a = "");
+    m.def("prefer_huge_pages", &prefer_huge_pages, "start"_a, "bytes"_a);
+    bind_attention(m);
 }

@@ -33,11 +33,12 @@ inline int64_t count_elements(const Layout& layout) {
 
 // The layout of a contiguous tensor that is the whole itself.
 inline Layout whole_layout(int64_t planes, int64_t rows, int64_t cols) {
-    Layout layout{};
-    layout.ndim = 3;
-    layout.dims[0] = Dim{planes, rows * cols, rows * cols, 1, 0, 0};
-    layout.dims[1] = Dim{rows, cols, cols, 0, 1, 0};
-    layout.dims[2] = Dim{cols, 1, 1, 0, 0, 1};
+    Layout layout;
+    layout.ndim = 0;
+    layout.plane = layout.row = layout.col = 0;
+    if (planes != 1) layout.dims[layout.ndim++] = Dim{planes, rows * cols, rows * cols, 1, 0, 0};
+    if (rows != 1) layout.dims[layout.ndim++] = Dim{rows, cols, cols, 0, 1, 0};
+    layout.dims[layout.ndim++] = Dim{cols, 1, 1, 0, 0, 1};
     return layout;
 }
 

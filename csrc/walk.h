@@ -1,5 +1,6 @@
 // Brings keep decisions and elements together, for any layout. A kernel is an Operation:
 //
+//   out                            pointer to the output
 //   in_step(), out_step()          memory step of the last dimension, in elements
 //   whole(in, out, kept)           128 elements with their decisions, at these memory offsets
 //   part(in, out, kept, n)         the same for the first n < 128
@@ -40,10 +41,18 @@ template <class Operation>
         n -= head;
         group += 16;
     }
-    for (; n >= 128; n -= 128, group += 16) {
+    const int64_t in_step = 128 * operation.in_step(), out_step = 128 * operation.out_step();
+    for (; n >= 256; n -= 256, group += 32, in += 2 * in_step, out += 2 * out_step) {
+        const KeptPair kept = keep_row_pair(rule, group);
+        operation.whole(in, out, kept.first);
+        operation.whole(in + in_step, out + out_step, kept.second);
+    }
+    if (n >= 128) {
         operation.whole(in, out, keep_row(rule, group));
-        in += 128 * operation.in_step();
-        out += 128 * operation.out_step();
+        n -= 128;
+        group += 16;
+        in += in_step;
+        out += out_step;
     }
     if (n > 0) operation.part(in, out, keep_row(rule, group), static_cast<int>(n));
 }
@@ -137,26 +146,97 @@ inline void walk_packed(const Layout& layout, const Rule& rule, Operation& opera
     }
 }
 
+// The same for rows of whole groups in at most three dimensions: the 16 groups step forward
+// together, as numbers in a mixed radix, and there are no gaps to close.
+struct LanePacking {
+    uint32_t group[16], inner[16], outer[16];  // local indices
+    uint32_t sizes[2], step_group, step_inner, step_outer;
+    Groups16 at;
+
+    static bool fits(const Layout& l, int64_t begin, int64_t end) {
+        const int64_t size = l.dims[l.ndim - 1].size;
+        return l.ndim <= 3 && size % 8 == 0 && l.col % 8 == 0 && begin % 8 == 0 && end % 8 == 0 &&
+               count_elements(l) >> 34 == 0;
+    }
+
+    LanePacking(const Layout& l, int64_t begin) {
+        sizes[0] = static_cast<uint32_t>(l.dims[l.ndim - 1].size / 8);
+        sizes[1] = l.ndim > 2 ? static_cast<uint32_t>(l.dims[1].size) : UINT32_MAX;
+        const uint32_t first = static_cast<uint32_t>(begin / 8);
+        for (uint32_t g = 0; g < 16; ++g) {
+            group[g] = (first + g) % sizes[0];
+            inner[g] = (first + g) / sizes[0] % sizes[1];
+            outer[g] = (first + g) / sizes[0] / sizes[1];
+        }
+        step_group = 16 % sizes[0];
+        step_inner = 16 / sizes[0] % sizes[1];
+        step_outer = 16 / sizes[0] / sizes[1];
+    }
+
+    [[gnu::always_inline]] void next(const Layout& l) {
+        const Dim& in = l.dims[l.ndim > 2 ? 1 : 0];
+        const Dim& out = l.dims[0];
+        const uint32_t row = static_cast<uint32_t>(l.row), plane = static_cast<uint32_t>(l.plane);
+        const uint32_t col_group = static_cast<uint32_t>(l.col >> 3);
+        const uint32_t in_row = static_cast<uint32_t>(in.row_step);
+        const uint32_t in_plane = static_cast<uint32_t>(in.plane_step);
+        const uint32_t out_row = l.ndim > 2 ? static_cast<uint32_t>(out.row_step) : 0;
+        const uint32_t out_plane = l.ndim > 2 ? static_cast<uint32_t>(out.plane_step) : 0;
+        for (int g = 0; g < 16; ++g) {
+            at.group[g] = col_group + group[g];
+            at.row[g] = row + inner[g] * in_row + outer[g] * out_row;
+            at.plane[g] = plane + inner[g] * in_plane + outer[g] * out_plane;
+            const uint32_t next_group = group[g] + step_group;
+            const uint32_t row_ends = next_group >= sizes[0];
+            group[g] = row_ends ? next_group - sizes[0] : next_group;
+            const uint32_t next_inner = inner[g] + step_inner + row_ends;
+            const uint32_t inner_ends = next_inner >= sizes[1];
+            inner[g] = inner_ends ? next_inner - sizes[1] : next_inner;
+            outer[g] += step_outer + inner_ends;
+        }
+    }
+};
+
+template <class Operation>
+inline void walk_lanes(const Layout& layout, const Rule& rule, Operation& operation, int64_t begin,
+                       int64_t end) {
+    LanePacking packing(layout, begin);
+    for (; begin < end; begin += 128) {
+        packing.next(layout);
+        const Kept kept = from_bits(keep_groups(rule.key, rule.threshold, packing.at));
+        if (end - begin >= 128)
+            operation.whole(begin, begin, kept);
+        else
+            operation.part(begin, begin, kept, static_cast<int>(end - begin));
+    }
+}
+
 // Row by row, 16 groups are computed even where a row ends earlier; packing pays for its
-// bookkeeping when more than a third of them would be thrown away.
-inline bool prefers_packing(const Layout& layout) {
+// bookkeeping when a good part of them would be thrown away.
+inline bool prefers_packing(const Layout& layout, int64_t kept_of, int64_t computed_of) {
     const int64_t size = layout.dims[layout.ndim - 1].size;
     const int64_t computed = (size + 127) / 128 * 128;
-    return layout.ndim > 1 && size * 3 < computed * 2 && is_linear(layout);
+    return size * computed_of < computed * kept_of;
 }
 
 template <class Operation>
 inline void walk(const Layout& layout, const Rule& rule, Operation operation, int64_t begin,
                  int64_t end) {
     if (layout.dims[layout.ndim - 1].col_step == 0)
-        walk_shared(layout, rule, operation, begin, end);
-    else if (prefers_packing(layout))
-        walk_packed(layout, rule, operation, begin, end);
-    else
-        walk_rows(layout, rule, operation, begin, end);
+        return walk_shared(layout, rule, operation, begin, end);
+    if (layout.ndim > 1 && is_linear(layout)) {
+        if (prefers_packing(layout, 9, 10) && LanePacking::fits(layout, begin, end))
+            return walk_lanes(layout, rule, operation, begin, end);
+        if (prefers_packing(layout, 2, 3))
+            return walk_packed(layout, rule, operation, begin, end);
+    }
+    walk_rows(layout, rule, operation, begin, end);
 }
 
-// Splits the elements over threads; boundaries fall on cache lines where the tensors begin on one.
+constexpr int64_t huge_page = int64_t{1} << 21;  // bytes, on x86-64 and mostly on aarch64
+
+// Splits the elements over threads. Pieces are cut at cache lines of the output; large ones at
+// huge pages, because two threads that first touch the same one would both wait for its zeroing.
 template <class Operation>
 inline void walk_parallel(const Layout& layout, const Rule& rule, Operation operation,
                           int threads) {
@@ -165,10 +245,18 @@ inline void walk_parallel(const Layout& layout, const Rule& rule, Operation oper
     if (threads <= 1) return walk(layout, rule, operation, 0, n);
     // Large tensors get more pieces than threads: a thread that is held up then loses less.
     const int64_t pieces = threads * (n >= (1 << 20) ? 8 : 1);
-    const int64_t piece = ((n + pieces - 1) / pieces + 1023) / 1024 * 1024;
+    const int64_t size = static_cast<int64_t>(sizeof(*operation.out));
+    const int64_t least = (n + pieces - 1) / pieces;
+    const bool is_huge = least * size >= huge_page;
+    const int64_t unit = is_huge ? huge_page / size : 1024;
+    const int64_t piece = (least + unit - 1) / unit * unit;
+    // The first piece also takes what lies before the first huge page.
+    const int64_t past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(operation.out) %
+                                              static_cast<uintptr_t>(huge_page));
+    const int64_t lead = is_huge && past != 0 ? (huge_page - past) / size : 0;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int64_t begin = 0; begin < n; begin += piece)
-        walk(layout, rule, operation, begin, smaller(begin + piece, n));
+    for (int64_t begin = lead; begin < n; begin += piece)
+        walk(layout, rule, operation, begin == lead ? 0 : begin, smaller(begin + piece, n));
 }
 
 }  // namespace

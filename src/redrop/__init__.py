@@ -1,7 +1,9 @@
-"""redrop: replayable, near-free dropout for PyTorch, and the lab that says whether a model needs it.
+"""Replayable, near-free dropout for PyTorch, and the lab that says whether a model needs it.
 
 Importing the package loads no torch; the names that need it load it when they are first used.
 """
+
+import importlib
 
 from redrop.mask import SPEC_VERSION, Window, replay
 
@@ -9,9 +11,10 @@ __version__ = "0.1.0"
 __all__ = ["SPEC_VERSION", "Window", "__version__", "attach", "replay"]
 
 
-def __getattr__(name: str) -> object:
-    if name == "attach":
-        from redrop.nn import attach
+_LOADED_ON_USE = {"attach": "redrop.nn"}
 
-        return attach
+
+def __getattr__(name: str) -> object:
+    if name in _LOADED_ON_USE:
+        return getattr(importlib.import_module(_LOADED_ON_USE[name]), name)
     raise AttributeError(f"module 'redrop' has no attribute {name!r}")

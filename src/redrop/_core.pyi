@@ -26,3 +26,71 @@ def dropout_part(
     isa: str = "",
 ) -> None:
     """Drop out any tensor; a dimension is (size, in_stride, out_stride, global, offset, shared)."""
+
+def prefer_huge_pages(start: int, bytes: int) -> None:
+    """Ask for huge pages behind a stretch of memory that is about to be written."""
+
+def attention_isa() -> list[str]:
+    """Return the instruction sets with attention kernels that this machine runs, best first."""
+
+class AttentionTensor:
+    """Address and strides (in elements) of one tensor whose last dimension is contiguous."""
+
+    def __init__(self, data: int, batch: int, head: int, token: int) -> None: ...
+
+class AttentionParams:
+    """One attention call; see csrc/attention.h for the meaning of each field."""
+
+    query: AttentionTensor
+    key: AttentionTensor
+    value: AttentionTensor
+    out: AttentionTensor
+    normalizer: AttentionTensor
+    grad_out: AttentionTensor
+    grad_query: AttentionTensor
+    grad_key: AttentionTensor
+    grad_value: AttentionTensor
+    mask_kind: int
+    mask: int
+    grad_mask: int
+    mask_batch: int
+    mask_head: int
+    mask_query: int
+    mask_key: int
+    grad_mask_batch: int
+    grad_mask_head: int
+    grad_mask_query: int
+    grad_mask_key: int
+    batch: int
+    heads: int
+    kv_heads: int
+    queries: int
+    keys: int
+    head_size: int
+    value_size: int
+    cumulative_queries: int
+    cumulative_keys: int
+    storage: int
+    is_causal: bool
+    scale: float
+    threads: int
+    has_dropout: bool
+    dropout_key: int
+    threshold: int
+    dropout_scale: float
+    sample_offset: int
+    head_offset: int
+    heads_global: int
+    query_offset: int
+    key_offset: int
+
+    def __init__(self) -> None: ...
+
+def attention_forward(params: AttentionParams, isa: str = "") -> None:
+    """Fill out and normalizer."""
+
+def attention_backward(params: AttentionParams, isa: str = "") -> None:
+    """Fill the gradients of query, key and value."""
+
+def attention_mask_gradient(params: AttentionParams, isa: str = "") -> None:
+    """Add the gradient of an additive attn_mask to `grad_mask`."""

@@ -131,7 +131,9 @@ def test_the_same_call_gives_the_same_corpus():
         assert torch.equal(first.train, second.train)
 
 
-@pytest.mark.parametrize("source", ["markov:", "markov:x", "markov:0", "markov:-5", "markov:1e5"])
+@pytest.mark.parametrize(
+    "source", ["markov:", "markov:x", "markov:0", "markov:-5", "markov:1e5", "markov:" + "9" * 5000]
+)
 def test_an_amount_that_is_no_number_is_refused(source: str):
     with pytest.raises(UsageError, match=f"from 1 to 10000000; got '{source}'. Pass markov:16000"):
         load_corpus(source)
@@ -179,3 +181,18 @@ def test_a_limit_below_one_is_refused(limit: int):
 def test_a_mistyped_source_is_refused():
     with pytest.raises(UsageError, match=r"'refrence' does not exist.* embedded `reference`"):
         load_corpus("refrence")
+
+
+def test_the_reference_can_be_cut_in_its_name():
+    cut = load_corpus("reference:25000", context=64)
+    assert cut.name == "reference:25000"
+    assert cut.sha256 == load_corpus("reference", limit=25_000, context=64).sha256
+    assert cut.sha256 == load_corpus("reference:30000", limit=25_000, context=64).sha256
+
+
+@pytest.mark.parametrize(
+    "source", ["reference:", "reference:0", "reference:x", "reference:999999999"]
+)
+def test_a_cut_of_the_reference_that_cannot_be_is_refused(source):
+    with pytest.raises(UsageError, match=r"`reference:N` needs a number N from 1 to \d+"):
+        load_corpus(source)

@@ -22,7 +22,9 @@ def test_a_stored_tokenizer_encodes_alike(specification: str, text: str):
     assert back.encode(text).tolist() == tokenizer.encode(text).tolist()
 
 
-@pytest.mark.parametrize("bad", ["", "word", "char:5", "bpe", "bpe:", "bpe:-3", "bpe:1k", "BYTE"])
+@pytest.mark.parametrize(
+    "bad", ["", "word", "char:5", "bpe", "bpe:", "bpe:-3", "bpe:1k", "bpe:1000000", "BYTE"]
+)
 def test_an_unknown_specification_is_refused(bad: str):
     with pytest.raises(UsageError, match=f"must be char, byte, or bpe:N; got '{bad}'"):
         build_tokenizer(bad, TRAIN)

@@ -5,10 +5,10 @@ import warnings
 
 import pytest
 import torch
+from tests.kernels.cases import DTYPES, assert_same_bits, expected
 
 from redrop.errors import UsageError
 from redrop.kernels import cpu, dispatch, eager
-from tests.kernels.cases import DTYPES, assert_same_bits, expected
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -61,11 +61,14 @@ def test_a_tree_that_was_never_built_works_and_says_so():
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
     )
-    assert result.stdout.startswith("eager 1 True\nCPU: eager (the native module cannot be imported")
+    assert result.stdout.startswith(
+        "eager 1 True\nCPU: eager (the native module cannot be imported"
+    )
 
 
 def test_describe_names_the_kernel_and_the_reason():
-    assert dispatch.describe().startswith(f"CPU: cpu (native code with the instruction set {cpu.supported_isa()[0]}")
+    best = cpu.supported_isa()[0]
+    assert dispatch.describe().startswith(f"CPU: cpu (native code with the instruction set {best}")
 
 
 def test_backends_agree():

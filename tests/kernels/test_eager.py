@@ -1,11 +1,11 @@
 import pytest
 import torch
 from hypothesis import given, settings
+from tests.kernels.cases import DTYPES, assert_same_bits, cases, expected, keys, thresholds
 
 from redrop.errors import UsageError
 from redrop.kernels import eager
 from redrop.mask import Window, keep_mask
-from tests.kernels.cases import DTYPES, assert_same_bits, cases, expected, keys, thresholds
 
 KEY = 0x8B1EF9904FBD598E
 HALF = 2**31
@@ -50,5 +50,5 @@ def test_coordinates_up_to_their_limits():
 
 
 def test_a_dtype_without_dropout_is_refused():
-    with pytest.raises(UsageError, match="got torch.complex64"):
+    with pytest.raises(UsageError, match=r"got torch\.complex64"):
         eager.dropout(torch.zeros(3, dtype=torch.complex64), KEY, HALF)

@@ -193,7 +193,9 @@ def test_a_seed_out_of_range_is_refused():
 
 def test_two_names_with_one_id_are_refused():
     # A known pair of texts with the same 64-bit FNV-1a.
-    model = torch.nn.ModuleDict({"8yn0iYCKYHlIj4-BwPqk": Dropout(), "GReLUrM4wMqfg9yzV3KQ": Dropout()})
+    model = torch.nn.ModuleDict(
+        {"8yn0iYCKYHlIj4-BwPqk": Dropout(), "GReLUrM4wMqfg9yzV3KQ": Dropout()}
+    )
     with pytest.raises(UsageError, match="must not share an id"):
         attach(model, seed=0)
 

@@ -31,7 +31,9 @@ def test_a_later_part_overrides_an_earlier_one():
     assert rates == dict.fromkeys(SITES, 0.2) | {"attention_weights": 0.0, "embedding": 0.1}
 
 
-@pytest.mark.parametrize("name", ["", "all", "0.2", "everywhere-0.2", "all-x", "all-0.1+", "all-nan"])
+@pytest.mark.parametrize(
+    "name", ["", "all", "0.2", "everywhere-0.2", "all-x", "all-0.1+", "all-nan"]
+)
 def test_a_name_that_is_no_arm_is_refused(name):
     with pytest.raises(UsageError, match="An arm is `none` or parts `site-p`"):
         parse_arm(name)

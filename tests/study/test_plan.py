@@ -39,11 +39,13 @@ def test_a_plan_survives_its_file():
     assert [run.id for run in planned_runs(again)] == [run.id for run in planned_runs(plan)]
 
 
-def test_more_seeds_go_on_with_the_same_study(tmp_path):
+def test_more_seeds_go_on_with_the_same_study_and_pay_for_the_look(tmp_path):
     two, five = small.plan(seeds=2), small.plan(seeds=5)
     assert plan_digest(two) == plan_digest(five)
-    assert continue_plan(five, two, tmp_path).seeds == (0, 1, 2, 3, 4)
-    assert continue_plan(two, five, tmp_path).seeds == (0, 1, 2, 3, 4)
+    more = continue_plan(five, two, tmp_path)
+    assert (more.seeds, more.looks) == ((0, 1, 2, 3, 4), 2)
+    assert continue_plan(two, more, tmp_path) == more
+    assert continue_plan(five, more, tmp_path) == more
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from redrop.errors import UsageError
-from redrop.study.plan import planned_runs, read_plan
+from redrop.study.plan import planned_runs
+from redrop.study.schema import read_plan
 
 
 def generate(
@@ -47,7 +48,5 @@ def generate(
 
     trained = load_trained(folder / "checkpoints" / runs[0].name)
     tokens = torch.as_tensor(trained.tokenizer.encode(prompt)).unsqueeze(0)
-    written = sample(
-        trained.model, tokens, length, seed=seed, temperature=temperature, top_k=top_k
-    )
+    written = sample(trained.model, tokens, length, seed=seed, temperature=temperature, top_k=top_k)
     print(trained.tokenizer.decode(written[0]))

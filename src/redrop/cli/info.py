@@ -3,9 +3,15 @@
 import importlib.metadata
 import json
 import platform
+import textwrap
+from dataclasses import asdict
 
 import redrop
 from redrop.cli.options import Json, ModelOptions
+from redrop.train.config import TrainConfig
+
+VOCABULARY = 96
+"""About the characters of English text with code in it."""
 
 _PACKAGES = ("torch", "numpy", "scipy", "safetensors", "matplotlib", "tokenizers")
 
@@ -22,20 +28,31 @@ def info(*, model: ModelOptions = ModelOptions(), json_: Json = False) -> None: 
     from redrop.train.machine import describe_machine
     from redrop.train.optimizer import describe_groups
 
-    groups = describe_groups(Transformer(model.config(vocab_size=96)))
+    groups = describe_groups(
+        Transformer(model.config(vocab_size=VOCABULARY)), TrainConfig().weight_decay
+    )
     versions = {"redrop": redrop.__version__, "mask specification": redrop.SPEC_VERSION}
     versions |= {"python": platform.python_version()}
     versions |= {name: _version(name) for name in _PACKAGES}
     machine = describe_machine(0)
     if json_:
-        print(json.dumps({"versions": versions, "machine": machine, "parameter_groups": groups}))
+        facts = {"versions": versions, "machine": machine}
+        print(json.dumps({**facts, "parameter_groups": [asdict(group) for group in groups]}))
         return
     for name, version in versions.items():
         print(f"{name:<20} {version}")
     print(f"\n{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads")
     print(describe_backend())
-    print(f"\nAdamW on this model (width {model.width}, {model.layers} layers, vocabulary 96):")
-    print(groups)
+    total = sum(group.elements for group in groups)
+    print(f"\nParameters of a transformer of this shape, {VOCABULARY} symbols: {total:,}")
+    for group in groups:
+        size = f"{group.elements:,} in {len(group.names)} tensors"
+        print(f"  weight decay {group.weight_decay:g}: {size}")
+        print(
+            textwrap.fill(
+                ", ".join(group.names), 96, initial_indent="    ", subsequent_indent="    "
+            )
+        )
 
 
 def _version(name: str) -> str:

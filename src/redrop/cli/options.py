@@ -1,6 +1,8 @@
 """Options that several commands share; knows no torch."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -56,3 +58,12 @@ class DataOptions:
 
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 """Print one JSON document on standard output instead of text."""
+
+
+def folder_name(corpus: str) -> str:
+    """Return the name of a corpus as a part of a folder's name.
+
+    >>> folder_name("my notes.txt"), folder_name("markov:16000")
+    ('my-notes', 'markov-16000')
+    """
+    return re.sub(r"[^\w.-]+", "-", Path(corpus).stem).strip("-") or "text"

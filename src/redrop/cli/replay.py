@@ -32,8 +32,6 @@ def replay(
 
     The mask follows from these integers alone (SPEC.md); nothing is read from the run.
 
-    Example: redrop replay --seed 0 --step 7 --site blocks.0.attention.weights --p 0.1 --shape 1,4,8,8
-
     Args:
         seed: Of the run.
         step: The optimizer step.
@@ -82,7 +80,9 @@ def _draw(kept: np.ndarray) -> None:
     for row in rows[:MOST_SHOWN]:
         print("".join("█" if bit else "·" for bit in row[:MOST_SHOWN]))
     if rows.shape[0] > MOST_SHOWN or rows.shape[1] > MOST_SHOWN:
-        print(f"(the first {MOST_SHOWN} rows and columns; --out or --json give all)", file=sys.stderr)
+        print(
+            f"(the first {MOST_SHOWN} rows and columns; --out or --json give all)", file=sys.stderr
+        )
 
 
 def _save(out: Path, kept: np.ndarray) -> None:

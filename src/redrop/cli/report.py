@@ -20,12 +20,16 @@ def report(folder: Path, *, json_: Json = False) -> None:
 def print_report(folder: Path, *, as_json: bool) -> None:
     """Write the reports of a study and print it as a table and a verdict."""
     # matplotlib takes a second; `--help` does not wait for it.
-    from redrop.report import write_report
-    from redrop.report.terminal import render
+    from redrop.report import rich_table, write_report
 
     paths = write_report(folder)
     if as_json:
         print(paths.json.read_text(encoding="utf-8"), end="")
         return
-    Console().print(render(folder))
-    print(f"Report: {paths.html}")
+    console = Console(highlight=False)
+    console.print(rich_table(paths.report.table, console.width))
+    for sentence in paths.report.verdict.sentences:
+        console.print(sentence)
+    for run in paths.report.missing:
+        console.print(f"Not complete: {run}")
+    console.print(f"\nReport: {paths.html}", soft_wrap=True)

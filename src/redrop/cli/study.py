@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from redrop.cli.options import DataOptions, Json, ModelOptions
+from redrop.cli.options import DataOptions, Json, ModelOptions, folder_name
 from redrop.cli.progress import StudyProgress
-from redrop.errors import UsageError
 from redrop.cli.report import print_report
+from redrop.errors import UsageError
 from redrop.study.arms import parse_arms
 from redrop.study.engine import open_study, run_study
-from redrop.study.plan import DataSource, make_plan, plan_digest, planned_runs, read_plan
+from redrop.study.plan import DataSource, make_plan, plan_digest, planned_runs
 from redrop.study.records import read_study
-from redrop.study.schema import StudyPlan
+from redrop.study.schema import StudyPlan, read_plan
 from redrop.train.config import TrainConfig
 
 DEFAULT_ARMS = ("none", "all-0.1", "all-0.2", "attention_weights-0.2")
@@ -28,7 +28,7 @@ Precision = Literal["float32", "bfloat16"]
 def study(
     data: str = "reference:25000",
     *,
-    arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = DEFAULT_ARMS,
+    arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = DEFAULT_ARMS,
     seeds: int = 4,
     steps: int = 1400,
     batch_size: int = 24,
@@ -36,7 +36,7 @@ def study(
     weight_decay: float = 0.1,
     patience: int = 0,
     margin: float = 0.01,
-    precision: Literal["auto"] | Precision = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
     workers: int | None = None,
     out: Path | None = None,
     model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
@@ -70,6 +70,8 @@ def study(
     """
     chosen = parse_arms(arms)
     workers = _check_workers(workers)
+    if seeds < 1:
+        raise UsageError(f"A study needs at least one seed; got {seeds}. Four give an interval.")
     source = DataSource(source=data, tokenizer=text.tokenizer, limit=text.limit)
     train = TrainConfig(
         steps=steps,
@@ -102,11 +104,13 @@ def study(
         )
 
     asked = planned("float32" if precision == "auto" else precision)
-    folder = out or _STUDIES / f"{Path(corpus.name).stem}-{plan_digest(asked)}"
+    folder = out or _STUDIES / f"{folder_name(corpus.name)}-{plan_digest(asked)}"
     if precision == "auto":
         recorded = read_plan(folder)
         # A study that goes on keeps what it has measured, so that all its runs are alike.
-        precision = recorded.settings["train"]["precision"] if recorded else measure_precision(asked)
+        precision = (
+            recorded.settings["train"]["precision"] if recorded else measure_precision(asked)
+        )
     plan = open_study(folder, planned(precision))
     _run_missing(folder, plan, workers)
     print_report(folder, as_json=json_)
@@ -124,5 +128,7 @@ def _check_workers(workers: int | None) -> int:
     if workers is None:
         return len(os.sched_getaffinity(0))
     if workers < 1:
-        raise UsageError(f"`workers` must be at least 1; got {workers}. Leave it out for all cores.")
+        raise UsageError(
+            f"`workers` must be at least 1; got {workers}. Leave it out for every core."
+        )
     return workers

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from redrop.cli.options import DataOptions, ModelOptions
+from redrop.cli.options import DataOptions, ModelOptions, folder_name
 from redrop.study.arms import parse_arm
 from redrop.study.engine import open_study
 from redrop.study.plan import DataSource, PlannedRun, make_plan, planned_runs
@@ -56,7 +56,7 @@ def train(
         margin=0.0,
         command=shlex.join(["redrop", *sys.argv[1:]]),
     )
-    folder = out or Path("runs") / f"{Path(corpus.name).stem}-{arm.name}-s{settings.seed}"
+    folder = out or Path("runs") / f"{folder_name(corpus.name)}-{arm.name}-s{settings.seed}"
     plan = open_study(folder, plan)
     (run,) = planned_runs(plan)
     _watch(folder, plan, run, execute)

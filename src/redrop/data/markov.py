@@ -18,8 +18,10 @@ References:
     Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1, 2, 3. SC 2011 (Philox).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from math import isqrt
 from typing import Self
 
@@ -195,7 +197,8 @@ class MarkovSource:
         ]
         row_after = self._row_after.tolist()
         row, drawn = 0, bytearray()
-        for bits in _random_bits(length + BURN_IN, self.seed, LANGUAGE_KEY + 1 + stream):
+        numbers = _random_bits(self.seed, LANGUAGE_KEY + 1 + stream)
+        for bits in islice(numbers, length + BURN_IN):
             symbol = symbol_of[row][bits]
             row = row_after[row][symbol]
             drawn.append(symbol)
@@ -233,11 +236,11 @@ def _entropy(distributions: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(-(distributions * np.log(distributions)).sum(axis=-1))
 
 
-def _random_bits(count: int, seed: int, stream_key: int) -> list[int]:
+def _random_bits(seed: int, stream_key: int) -> Iterator[int]:
     """Numbers of 16 random bits: Philox4x64-10 words under (seed, stream_key), low bits first."""
-    words = _philox(seed, stream_key).random_raw(-(-count // 4))
-    bits: list[int] = words.astype("<u8").view("<u2")[:count].tolist()
-    return bits
+    generator = _philox(seed, stream_key)
+    while True:  # in pieces: as Python integers, all of a long stream would fill the memory
+        yield from generator.random_raw(4096).astype("<u8").view("<u2").tolist()
 
 
 def _gamma(shape: float, count: int, seed: int) -> NDArray[np.float64]:

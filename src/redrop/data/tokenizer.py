@@ -11,6 +11,9 @@ from redrop.data.byte_tokenizer import ByteTokenizer
 from redrop.data.char_tokenizer import CharTokenizer
 from redrop.errors import UsageError
 
+MOST_DIGITS = 6
+"""Of N in bpe:N; a larger vocabulary than 999,999 is a typing error."""
+
 
 class Tokenizer(Protocol):
     """Text to ids and back; ids run from 0 to vocab_size − 1."""
@@ -54,7 +57,7 @@ def build_tokenizer(specification: str, train_text: str) -> Tokenizer:
         return CharTokenizer.train(train_text)
     if specification == "byte":
         return ByteTokenizer()
-    if kind == "bpe" and size.isascii() and size.isdigit():
+    if kind == "bpe" and size.isascii() and size.isdigit() and len(size) <= MOST_DIGITS:
         return BPETokenizer.train(train_text, int(size))
     raise UsageError(
         f"`tokenizer` must be char, byte, or bpe:N; got {specification!r}."

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from redrop import _core
 from redrop.errors import UsageError
+from redrop.kernels.memory import LARGE_FROM, empty_like
 from redrop.mask.window import Window, check_shared, check_window, whole
 
 STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
@@ -53,14 +54,18 @@ def dropout(
             "The CPU kernel takes floating-point CPU tensors; got "
             f"{x.dtype} on {x.device}. Convert it, or use the eager kernel."
         )
-    if out is None:
-        x = x.resolve_neg()  # memory holds -x where the negative bit is set; `out` has none
-        out = torch.empty_like(x)
-    elif out is not x or not x.is_contiguous():
-        _check_out(x, out)
     count = x.numel()
+    if out is None:
+        if x.is_neg():  # memory holds -x; a new tensor has no such bit
+            x = x.resolve_neg()
+        out = torch.empty_like(x) if count < LARGE_FROM else empty_like(x)
+        is_contiguous = x.is_contiguous()
+    else:
+        is_contiguous = x.is_contiguous() and out.is_contiguous()
+        if out is not x or not is_contiguous:
+            _check_out(x, out)
     threads = 1 if count < PARALLEL_FROM else torch.get_num_threads()
-    if window is None and not shared and x.is_contiguous() and out.is_contiguous():
+    if is_contiguous and window is None and not shared:
         if count >= 2**32:
             check_window(whole(x.shape), x.shape)
         if count:

@@ -10,16 +10,6 @@ from torch import Tensor
 from redrop.errors import UsageError
 from redrop.kernels import eager
 
-try:
-    from redrop.kernels import cpu
-except ImportError as error:
-    # A source tree that was never built, or a machine the build does not fit: everything works,
-    # slowly, and every selection says so.
-    cpu = None  # type: ignore[assignment]
-    _no_native = f"the native module cannot be imported ({error}); run `pip install .` again"
-else:
-    _no_native = ""
-
 
 class BackendWarning(UserWarning):
     """A slow kernel runs where a fast one was to be expected."""
@@ -40,15 +30,17 @@ class Backend:
     dropout: Callable[..., Tensor]
 
 
-def _native_backend() -> Backend | None:
-    if cpu is None:
-        return None
-    best, *others = cpu.supported_isa()
-    also = f"; this machine can also run {', '.join(others)}" if others else ""
-    return Backend("cpu", f"native code with the instruction set {best}{also}", cpu.dropout)
-
-
-_NATIVE = _native_backend()
+_NATIVE: Backend | None
+try:
+    from redrop.kernels import cpu
+except ImportError as error:
+    # A source tree that was never built, or a machine the build does not fit: everything works,
+    # slowly, and every selection says so.
+    _NATIVE = None
+    _NO_NATIVE = f"the native module cannot be imported ({error}); build it with `pip install .`"
+else:
+    _best = cpu.supported_isa()[0]
+    _NATIVE = Backend("cpu", f"native code with the instruction set {_best}", cpu.dropout)
 
 
 def select(x: Tensor) -> Backend:
@@ -76,10 +68,11 @@ def select(x: Tensor) -> Backend:
 def _eager_backend(x: Tensor) -> Backend:
     if not x.is_cpu:
         reason = f"there is no fast kernel for {x.device.type} tensors"
-    elif cpu is not None:
-        reason = f"the CPU kernel takes at most {cpu.MAX_DIMS} dimensions, this tensor has {x.dim()}"
+    elif _NATIVE is None:
+        reason = _NO_NATIVE
     else:
-        reason = _no_native
+        limit = cpu.MAX_DIMS
+        reason = f"the CPU kernel takes at most {limit} dimensions, this tensor has {x.dim()}"
     return Backend("eager", reason, eager.dropout)
 
 

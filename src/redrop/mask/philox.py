@@ -7,7 +7,7 @@ References:
     Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1, 2, 3. SC 2011, table 2.
 """
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,11 @@ def philox4x32_10(
     >>> [f"{word:08x}" for word in philox4x32_10((0, 0, 0, 0), (0, 0))]
     ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
     """
+    # NumPy's stubs take an integer operand for a signed one; at run time it becomes uint64.
+    c0: Any
+    c1: Any
+    c2: Any
+    c3: Any
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):

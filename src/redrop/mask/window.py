@@ -55,7 +55,8 @@ def check_window(window: Window, shape: Sequence[int]) -> None:
     """
     sizes = window.sizes
     fits = len(shape) == len(sizes) and all(
-        first + count <= size for first, count, size in zip(window.offset, shape, sizes, strict=True)
+        first + count <= size
+        for first, count, size in zip(window.offset, shape, sizes, strict=True)
     )
     if not fits:
         raise UsageError(
@@ -66,7 +67,7 @@ def check_window(window: Window, shape: Sequence[int]) -> None:
     if planes > MAX_PLANE or rows > MAX_ROW or cols > MAX_COL:
         raise UsageError(
             "A mask has at most 2^32 planes, 2^32 rows and 2^35 columns; got "
-            f"{planes} planes, {rows} rows and {cols} columns from sizes {sizes}. Reshape the tensor."
+            f"{planes} planes, {rows} rows and {cols} columns from sizes {sizes}. Reshape it."
         )
 
 

@@ -51,8 +51,8 @@ class Attention(nn.Module):
 def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, site: AttentionDropout) -> Tensor:
     """Return softmax(q·kᵀ / √D) · v over the past, with the site's dropout on the weights."""
     is_dropping = site.training and site.p > 0
-    # PyTorch's fused kernel on CPUs takes 5 to 9 times as long backward in bfloat16 as the plain
-    # products, and 1 to 2 times as long in float32 (torch 2.13, T = 64 to 256, AVX-512).
+    # PyTorch's fused kernel keeps no weights and is as fast in float32 as the plain products; in
+    # bfloat16 its forward and backward take 3 to 10 times as long (torch 2.13, AVX-512, T = 64-256).
     if not is_dropping and q_BHTD.dtype == torch.float32:
         return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
     weights_BHTT: Tensor = site(causal_weights(q_BHTD, k_BHTD))

@@ -118,7 +118,8 @@ class Transformer(nn.Module):
             raise UsageError(
                 f"`layer` must name one of {len(self.blocks)} blocks; got {layer}. Count from 0."
             )
-        with _FirstPass(self):
+        # Attached sites draw a ticket from torch's generator at each use; looking must not be seen.
+        with _FirstPass(self), torch.random.fork_rng(devices=[]):
             x_BTC = self.embedding_dropout(self._embed(tokens_BT))
             for block in self.blocks[: layer % len(self.blocks)]:
                 x_BTC = block(x_BTC)

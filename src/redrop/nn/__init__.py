@@ -12,6 +12,7 @@ from redrop.nn.gaussian_dropout import GaussianDropout
 from redrop.nn.layer_drop import LayerDrop
 from redrop.nn.locked_dropout import LockedDropout
 from redrop.nn.module import SiteModule
+from redrop.nn.multihead_attention import MultiheadAttention
 from redrop.nn.replay import replay
 from redrop.nn.site import NextMask
 from redrop.nn.state import RunState
@@ -31,6 +32,7 @@ __all__ = [
     "GaussianDropout",
     "LayerDrop",
     "LockedDropout",
+    "MultiheadAttention",
     "NextMask",
     "RunState",
     "SiteModule",

@@ -37,8 +37,8 @@ def attach(model: torch.nn.Module, *, seed: int) -> RunState:
     found = {name: m for name, m in model.named_modules() if isinstance(m, SiteModule)}
     if not found:
         raise UsageError(
-            f"A model to attach needs a dropout site of redrop.nn; {type(model).__name__} has none. "
-            "Use redrop.nn.Dropout in place of torch.nn.Dropout."
+            f"A model to attach needs a dropout layer of redrop.nn; {type(model).__name__} has "
+            "none. Use redrop.nn.Dropout in place of torch.nn.Dropout."
         )
     _warn_of_plain_dropout(model)
     state = RunState(seed)
@@ -59,7 +59,7 @@ class _CountForward:
     def __init__(self, state: RunState) -> None:
         self.state = state
 
-    def __call__(self, module: torch.nn.Module, args: object) -> None:
+    def __call__(self, module: torch.nn.Module, args: object) -> None:  # noqa: ARG002
         if module.training and not is_recomputing():
             self.state.count_forward()
 

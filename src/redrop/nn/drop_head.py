@@ -6,7 +6,7 @@ from torch import Tensor
 from redrop.errors import UsageError
 from redrop.mask.threshold import ONE, threshold
 from redrop.mask.window import Window
-from redrop.nn.keyed_dropout import KeyedDropout
+from redrop.nn.keyed_dropout import KeyedDropout, check_floating
 from redrop.ops.dropout import dropout
 
 
@@ -35,6 +35,7 @@ def drop_head(
             [1.3333, 1.3333],
             [1.3333, 1.3333]])
     """
+    check_floating(x)
     shared = head_dims(x.dim())
     dropped_below = threshold(p)
     if dropped_below in (0, ONE):

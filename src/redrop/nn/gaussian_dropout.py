@@ -23,7 +23,7 @@ class GaussianDropout(KeyedDropout):
         Any; the output has the shape of the input.
 
     Randomness:
-        n = 1 + Φ⁻¹(q) · sqrt(p / (1 - p)) with q = (u + 1/2) / 2^32 and u the element's random bits;
+        n = 1 + Φ⁻¹(q) · sqrt(p / (1 - p)), q = (u + 1/2) / 2^32, u the random bits of the element;
         see `redrop.ops.gaussian_dropout`. n rises with u, so what `Dropout` with the same key would
         drop is what gets the smallest factors here. `redrop.nn.replay` gives the factors.
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from redrop.errors import UsageError
 from redrop.mask.threshold import threshold
 from redrop.mask.window import Window
 from redrop.nn.module import SiteModule
@@ -63,3 +64,13 @@ class KeyedDropout(SiteModule, torch.nn.modules.dropout._DropoutNd):
         mask = self.next_mask()
         window = mask.window(x.shape)
         return self.function(x, mask.key, self.p, window=window, inplace=self.inplace)
+
+
+def check_floating(x: Tensor) -> None:
+    """Refuse what would be rounded to something else before the operator can refuse it.
+
+    Raises:
+        UsageError: The dtype of `x` is not a real floating one.
+    """
+    if not x.is_floating_point():
+        raise UsageError(f"Dropout takes floating-point dtypes; got {x.dtype}. Convert the input.")

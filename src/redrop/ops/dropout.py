@@ -19,7 +19,8 @@ from torch import Tensor
 from redrop.kernels.dispatch import select
 from redrop.mask.threshold import ONE, threshold
 from redrop.mask.window import Window
-from redrop.ops.key import signed
+from redrop.ops.key import as_key_tensor
+from redrop.ops.plain import is_plain
 from redrop.ops.transform import DropoutUnderTransform
 
 Mask = tuple[int, int, Window | None, tuple[int, ...]]
@@ -69,30 +70,18 @@ def dropout(
     dropped_below = threshold(p)
     if dropped_below == 0:
         return x
-    if isinstance(key, int) and _is_plain(x):
+    if isinstance(key, int) and is_plain(x):
         mask = (key, dropped_below, window, tuple(shared))
         if not (x.requires_grad and torch.is_grad_enabled()):
             return _run(x, mask, inplace)
         y: Tensor = _Dropout.apply(x, mask, inplace)
         return y
     if torch._C._are_functorch_transforms_active():
-        y = DropoutUnderTransform.apply(x, key, dropped_below, window, tuple(shared), dropout)
+        y = DropoutUnderTransform.apply(x, key, p, window, tuple(shared), dropout)
         return x.copy_(y) if inplace else y
     sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
-    if isinstance(key, int):
-        key = torch.tensor(signed(key), dtype=torch.int64, device="cpu")
-    y = torch.ops.redrop.dropout(x, key, dropped_below, sizes, offset, list(shared))
+    y = torch.ops.redrop.dropout(x, as_key_tensor(key), dropped_below, sizes, offset, list(shared))
     return x.copy_(y) if inplace else y
-
-
-def _is_plain(x: Tensor) -> bool:
-    return (
-        not torch.compiler.is_compiling()
-        and type(x) in (Tensor, torch.nn.Parameter)
-        and not x.is_meta
-        and torch._C._len_torch_dispatch_stack() == 0
-        and not torch._C._are_functorch_transforms_active()
-    )
 
 
 class _Dropout(torch.autograd.Function):
@@ -107,7 +96,7 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        if not torch.is_grad_enabled() and _is_plain(grad):
+        if not torch.is_grad_enabled() and is_plain(grad):
             return _run(grad, ctx.mask, False), None, None
         key, threshold, window, shared = ctx.mask  # to be differentiated once more, or traced
         return dropout(grad, key, threshold / ONE, window=window, shared=shared), None, None
@@ -134,7 +123,7 @@ def _operator(
     return _run(x, (int(key) % 2**64, threshold, window, tuple(shared)), False)
 
 
-@torch.library.register_fake("redrop::dropout", lib=_library)
+@torch.library.register_fake("redrop::dropout", lib=_library)  # type: ignore[untyped-decorator]
 def _fake(
     x: Tensor,
     key: Tensor,

@@ -22,7 +22,9 @@ from redrop.errors import UsageError
 from redrop.kernels import eager
 from redrop.mask.threshold import threshold
 from redrop.mask.window import Window
-from redrop.ops.random_bits import as_tensor, random_bits
+from redrop.ops.key import as_key_tensor
+from redrop.ops.random_bits import random_bits
+from redrop.ops.transform import DropoutUnderTransform
 
 _library = torch.library.Library("redrop", "FRAGMENT")
 _library.define(
@@ -73,8 +75,13 @@ def gaussian_dropout(
         )
     if p == 0.0:
         return x
-    sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
-    y: Tensor = torch.ops.redrop.gaussian_dropout(x, as_tensor(key), p, sizes, offset, shared)
+    y: Tensor
+    if torch._C._are_functorch_transforms_active():
+        y = DropoutUnderTransform.apply(x, key, p, window, tuple(shared), gaussian_dropout)
+    else:
+        sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
+        shared = list(shared)
+        y = torch.ops.redrop.gaussian_dropout(x, as_key_tensor(key), p, sizes, offset, shared)
     return x.copy_(y) if inplace else y
 
 
@@ -131,7 +138,7 @@ def _fake(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(x)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, key, *ctx.noise = inputs
     ctx.save_for_backward(key)
 

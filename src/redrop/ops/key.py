@@ -1,4 +1,4 @@
-"""The key of a mask inside a traced graph, where the step is a tensor."""
+"""The key of a mask as operators take it, and inside a traced graph, where the step is a tensor."""
 
 import torch
 from torch import Tensor
@@ -28,9 +28,16 @@ def _operator(step: Tensor, seed: int, site: int, pass_: int) -> Tensor:
     return torch.tensor(signed(key), dtype=torch.int64, device="cpu")
 
 
-@torch.library.register_fake("redrop::mask_key", lib=_library)
+@torch.library.register_fake("redrop::mask_key", lib=_library)  # type: ignore[untyped-decorator]
 def _fake(step: Tensor, seed: int, site: int, pass_: int) -> Tensor:
     return torch.empty((), dtype=torch.int64, device="cpu")
+
+
+def as_key_tensor(key: int | Tensor) -> Tensor:
+    """Return a mask key as the 0-d int64 tensor that operators take."""
+    if isinstance(key, Tensor):
+        return key
+    return torch.tensor(signed(key), dtype=torch.int64, device="cpu")
 
 
 def signed(word: int) -> int:

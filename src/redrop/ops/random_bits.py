@@ -7,7 +7,7 @@ from torch import Tensor
 
 from redrop.kernels import eager
 from redrop.mask.window import Window
-from redrop.ops.key import signed
+from redrop.ops.key import as_key_tensor
 
 _library = torch.library.Library("redrop", "FRAGMENT")
 _library.define(
@@ -46,16 +46,9 @@ def random_bits(
     """
     sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
     bits: Tensor = torch.ops.redrop.random_bits(
-        as_tensor(key), list(shape), sizes, offset, list(shared), torch.device(device)
+        as_key_tensor(key), list(shape), sizes, offset, list(shared), torch.device(device)
     )
     return bits
-
-
-def as_tensor(key: int | Tensor) -> Tensor:
-    """Return the key as the 0-d int64 tensor with the same bits."""
-    if isinstance(key, Tensor):
-        return key
-    return torch.tensor(signed(key), dtype=torch.int64, device="cpu")
 
 
 @torch.library.impl(_library, "random_bits", "CompositeExplicitAutograd")

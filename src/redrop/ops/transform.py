@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from redrop.mask.threshold import ONE
 from redrop.mask.window import Window
 
 
@@ -21,15 +20,15 @@ class DropoutUnderTransform(torch.autograd.Function):
     def forward(
         x: Tensor,
         key: int | Tensor,
-        threshold: int,
+        p: float,
         window: Window | None,
         shared: tuple[int, ...],
         dropout: Callable[..., Tensor],
     ) -> Tensor:
-        return dropout(x, key, threshold / ONE, window=window, shared=shared)
+        return dropout(x, key, p, window=window, shared=shared)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.mask = inputs[1:]
 
     @staticmethod
@@ -47,7 +46,7 @@ class DropoutUnderTransform(torch.autograd.Function):
         in_dims: tuple[int | None, ...],
         x: Tensor,
         key: int | Tensor,
-        threshold: int,
+        p: float,
         window: Window | None,
         shared: tuple[int, ...],
         dropout: Callable[..., Tensor],
@@ -57,5 +56,5 @@ class DropoutUnderTransform(torch.autograd.Function):
             window = Window((info.batch_size, *window.sizes), (0, *window.offset))
         ndim = x.dim() - 1
         shared = (0, *(dim % ndim + 1 for dim in shared))
-        y = DropoutUnderTransform.apply(examples_first, key, threshold, window, shared, dropout)
+        y = DropoutUnderTransform.apply(examples_first, key, p, window, shared, dropout)
         return y, 0

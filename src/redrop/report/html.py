@@ -26,6 +26,7 @@ def report_html(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["tie"] = _tie
     plan = report.study.plan
     return environment.get_template(_TEMPLATE).render(
         report=report,
@@ -37,6 +38,17 @@ def report_html(report: Report) -> str:
         planned=len(plan.arms) * len(plan.seeds),
         settings=json.dumps(dict(plan.settings), indent=2, ensure_ascii=False),
     )
+
+
+def _tie(text: str) -> str:
+    r"""Keep a number on one line with its sign and unit, by no-break spaces.
+
+    >>> _tie("0.1 ± 0.01 nats (95 %)").count("\u00a0")
+    4
+    """
+    for loose in (" ± ", " %", " nats"):
+        text = text.replace(loose, loose.replace(" ", "\u00a0"))
+    return text
 
 
 def _inline(figure: Figure) -> dict[str, Any]:

@@ -97,9 +97,10 @@ def to_svg(figure: Figure, name: str, alt: str) -> str:
     buffer = io.StringIO()
     # The savefig of a bare Figure uses the SVG backend alone: no display, no global state.
     with style():
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", transparent=True)
     text = buffer.getvalue()
     body = text[text.index("<svg") :]
+    # Date and version of the drawing library: they would change the bytes, and say nothing here.
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r"url\(#", f"url(#{name}-", body)

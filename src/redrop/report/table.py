@@ -140,7 +140,10 @@ def make_table(study: Study, verdict: Verdict) -> Table:
 
 
 def _spread(summary: Summary | None) -> str:
-    return NOTHING if summary is None else plus_minus(summary.mean, summary.sd)
+    if summary is None:
+        return NOTHING
+    # Three decimals throughout: a column whose rows have different ones cannot be read down.
+    return signed(summary.mean) + ("" if summary.sd is None else f" ± {summary.sd:.3f}")
 
 
 def _mean(summary: Summary | None) -> str:

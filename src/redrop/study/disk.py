@@ -1,5 +1,6 @@
 """The disk as it is: full, read-only, or gone in the middle of a write."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -27,7 +28,9 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         raise disk_error(error, path, "What was there before is untouched.") from error
     finally:
-        scratch.unlink(missing_ok=True)
+        # What kept the text off the disk may keep the scrap on it; the first error is told.
+        with contextlib.suppress(OSError):
+            scratch.unlink()
 
 
 def disk_error(error: OSError, path: Path, kept: str) -> UsageError:

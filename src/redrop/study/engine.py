@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from redrop.errors import UsageError
-from redrop.study.plan import PLAN_FILE, PlannedRun, continue_plan, planned_runs, read_plan
+from redrop.study.plan import PlannedRun, continue_plan, planned_runs
 from redrop.study.records import Study, read_study, write_atomically
-from redrop.study.schema import StudyPlan
+from redrop.study.schema import PLAN_FILE, StudyPlan, read_plan
 
 Event = Mapping[str, Any]
 Observer = Callable[[PlannedRun, Event], None]
@@ -167,5 +167,5 @@ def _work(connection: Connection, folder: Path, plan: StudyPlan, run: PlannedRun
         os._exit(1)
 
 
-def _interrupt(number: int, frame: object) -> None:
+def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001
     raise KeyboardInterrupt

@@ -8,7 +8,7 @@ dropout rates and in nothing else.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,8 @@ import redrop
 from redrop.errors import UsageError
 from redrop.models.config import DropoutRates, TransformerConfig
 from redrop.study.records import canonical_json, run_id
-from redrop.study.schema import Arm, StudyPlan, parse_plan
+from redrop.study.schema import PLAN_FILE, Arm, StudyPlan
 from redrop.train.config import TrainConfig
-
-PLAN_FILE = "study.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,32 +123,15 @@ def _planned_run(plan: StudyPlan, arm: Arm, seed: int) -> PlannedRun:
 
 
 def plan_digest(plan: StudyPlan) -> str:
-    """Return 8 hex digits that name a plan; the same command, or one with more seeds, has the same."""
+    """Return 8 hex digits that name a study; with more seeds it is the same study."""
     return hashlib.sha256(canonical_json(_question(plan)).encode()).hexdigest()[:8]
-
-
-def read_plan(folder: Path) -> StudyPlan | None:
-    """Return the plan that a study folder holds, None where it holds none.
-
-    Raises:
-        UsageError: The file is broken.
-    """
-    path = folder / PLAN_FILE
-    try:
-        fields = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UsageError(
-            f"`{path}` is not JSON ({error}). Restore it, or use another folder."
-        ) from error
-    if not isinstance(fields, dict):
-        raise UsageError(f"`{path}` must hold a JSON object. Restore it, or use another folder.")
-    return parse_plan(fields, str(path))
 
 
 def continue_plan(ours: StudyPlan, recorded: StudyPlan, folder: Path) -> StudyPlan:
     """Return the plan that goes on in a folder: the recorded one, with more seeds if ours has more.
+
+    Who adds seeds has looked at the fewer ones; that look is counted, so that the intervals stay
+    what they promise.
 
     Raises:
         UsageError: A setting or a version differs; one folder holds one study.
@@ -160,12 +141,14 @@ def continue_plan(ours: StudyPlan, recorded: StudyPlan, folder: Path) -> StudyPl
             f"A study folder holds one study; `{folder}` was recorded with {field} = {theirs!r}, "
             f"this one has {mine!r}. Use another folder, or the settings in its {PLAN_FILE}."
         )
-    return max(recorded, ours, key=lambda plan: len(plan.seeds))
+    if len(ours.seeds) <= len(recorded.seeds):
+        return recorded
+    return replace(ours, looks=recorded.looks + 1)
 
 
 def _question(plan: StudyPlan) -> Any:
-    """Return what a study asks, as JSON gives it back: all but its seeds and its wording."""
-    fields = {k: v for k, v in asdict(plan).items() if k not in ("command", "seeds")}
+    """Return what a study asks, as JSON gives it back: all but seeds, looks and wording."""
+    fields = {k: v for k, v in asdict(plan).items() if k not in ("command", "seeds", "looks")}
     return json.loads(canonical_json(fields))
 
 

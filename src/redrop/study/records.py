@@ -21,7 +21,16 @@ from typing import Any, Self
 
 from redrop.errors import UsageError
 from redrop.study.disk import disk_error, sync_folder, write_atomically
-from redrop.study.schema import Arm, End, Evaluation, Header, StudyPlan, parse, parse_plan
+from redrop.study.schema import (
+    PLAN_FILE,
+    Arm,
+    End,
+    Evaluation,
+    Header,
+    StudyPlan,
+    parse,
+    read_plan,
+)
 
 __all__ = [
     "Arm",
@@ -242,20 +251,11 @@ def read_study(folder: Path) -> Study:
         UsageError: There is no plan, a record is broken, or a record belongs to other settings,
             another version, other data or no arm and seed of the plan.
     """
-    plan_path = folder / "study.json"
-    try:
-        fields = json.loads(plan_path.read_bytes())
-    except FileNotFoundError as error:
+    plan = read_plan(folder)
+    if plan is None:
         raise UsageError(
-            f"A study folder holds `study.json`; `{folder}` does not. Pass the folder of a study."
-        ) from error
-    except ValueError as error:
-        raise UsageError(
-            f"`{plan_path}` is not JSON ({error}). Restore it, or start anew."
-        ) from error
-    if not isinstance(fields, dict):
-        raise UsageError(f"`{plan_path}` must hold a JSON object; got {type(fields).__name__}.")
-    plan = parse_plan(fields, str(plan_path))
+            f"A study folder holds `{PLAN_FILE}`; `{folder}` does not. Pass the folder of a study."
+        )
     runs: dict[tuple[str, int], RunRecord] = {}
     for path in sorted((folder / "runs").glob("*.jsonl")):
         lines, _ = _split(path)

@@ -4,11 +4,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from redrop.errors import UsageError
 
+PLAN_FILE = "study.json"
 STATUSES = ("done", "stopped early", "diverged")
 
 _JSON_NAMES = {
@@ -182,3 +184,21 @@ def parse_plan(fields: Mapping[str, Any], where: str) -> StudyPlan:
             )
     arms = tuple(parse(Arm, arm, f"{where}, arm") for arm in fields["arms"])
     return parse(StudyPlan, {**fields, "arms": arms, "seeds": tuple(fields["seeds"])}, where)
+
+
+def read_plan(folder: Path) -> StudyPlan | None:
+    """Return the plan in a study folder, or None where there is none.
+
+    Raises:
+        UsageError: `study.json` is broken.
+    """
+    path = folder / PLAN_FILE
+    try:
+        fields = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise UsageError(f"`{path}` is not JSON ({error}). Restore it, or start anew.") from error
+    if not isinstance(fields, dict):
+        raise UsageError(f"`{path}` must hold a JSON object; got {type(fields).__name__}.")
+    return parse_plan(fields, str(path))

@@ -376,7 +376,6 @@ def _notes(study: Study, best: tuple[Comparison, ...], recommended: str | None) 
         )
     if study.missing:
         total = len(study.plan.arms) * len(study.plan.seeds)
-        names = [f"{describe_arm(study.plan, arm)}, seed {seed}" for arm, seed in study.missing]
-        shown = "; ".join(names[:6]) + ("; ..." if len(names) > 6 else "")
-        notes.append(f"{len(names)} of {count(total, 'run')} are not complete: {shown}.")
+        left = len(study.missing)
+        notes.append(f"{left} of {count(total, 'run')} are not complete; the rest is judged here.")
     return notes

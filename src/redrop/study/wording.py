@@ -19,14 +19,16 @@ def signed(value: float, decimals: int = 3, *, plus: bool = False) -> str:
 
 
 def decimals_for(half_width: float | None) -> int:
-    """Return the decimals that show two digits of an interval's half-width: 3 to 5.
+    """Return the decimals that show an interval: one digit of its half-width, two if it is 1.
 
-    >>> decimals_for(0.012), decimals_for(0.0007), decimals_for(None)
-    (3, 5, 3)
+    Never fewer than 3, the decimals of the losses beside it, and never more than 5.
+
+    >>> decimals_for(0.012), decimals_for(0.006), decimals_for(0.0012), decimals_for(None)
+    (3, 3, 4, 3)
     """
     if not half_width:
         return 3
-    return min(5, max(3, 1 - math.floor(math.log10(half_width))))
+    return min(5, max(3, -math.floor(math.log10(half_width / 2))))
 
 
 def plus_minus(mean: float, half_width: float | None, *, plus: bool = False) -> str:

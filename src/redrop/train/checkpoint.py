@@ -95,7 +95,10 @@ def read_checkpoint(folder: Path) -> Snapshot:
         state = json.loads((folder / _STATE).read_bytes())
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise _damaged(folder, f"`{_STATE}` does not say {FORMAT!r}")
-        tensors = {group: _read(folder, group, sha) for group, sha in state.pop("files").items()}
+        files = state.pop("files", None)
+        if not isinstance(files, dict):
+            raise _damaged(folder, f"`{_STATE}` names no files")
+        tensors = {group: _read(folder, group, digest) for group, digest in files.items()}
     except OSError as error:
         raise _damaged(folder, f"`{error.filename}` cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -1,7 +1,7 @@
 """The training loop."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,20 +98,20 @@ def _step(run: Run) -> None:
     )
     loss = mean_loss(run.model, inputs, targets, config.precision)
     loss.backward()
-    norm = clip_gradients(run.model, config.clip_norm)
+    norm = clip_gradients(run.parameters, config.clip_norm)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     run.tally.add(loss, norm)
     run.step += 1
 
 
-def clip_gradients(model: torch.nn.Module, clip_norm: float) -> Tensor:
+def clip_gradients(parameters: Sequence[Tensor], clip_norm: float) -> Tensor:
     """Scale all gradients down to a global norm of `clip_norm` (0: never); return the norm before.
 
     References:
         Pascanu, Mikolov, Bengio: On the Difficulty of Training Recurrent Neural Networks, 2013.
     """
-    return torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm or math.inf, foreach=True)
+    return torch.nn.utils.clip_grad_norm_(parameters, clip_norm or math.inf, foreach=True)
 
 
 class _Windows:
@@ -139,7 +139,7 @@ def _evaluate_if_due(run: Run, windows: _Windows, observe: Observer) -> Status |
         "kind": "eval",
         "step": run.step,
         **{name: _finite(loss) for name, loss in losses.items()},
-        "learning_rate": learning_rate(run.step - 1, config),
+        "learning_rate": run.optimizer.param_groups[0]["lr"],
         "gradient_norm": _finite(run.tally.mean_norm),
         "clipped_share": run.tally.share_above(config.clip_norm or math.inf),
         "seconds": run.seconds,

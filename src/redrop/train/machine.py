@@ -22,7 +22,9 @@ def describe_machine(threads: int) -> dict[str, object]:
     """
     return {
         "cpu": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "threads": threads or torch.get_num_threads(),
         "backend": describe_backend().replace("\n", "; "),
         "system": platform.system(),

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from redrop.models.attention import attend, causal_weights
+from redrop.nn import AttentionDropout
+
+
+def qkv(dtype=torch.float32, shape=(2, 3, 7, 5)):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for _ in range(3)]
+
+
+def exact(q, k, v):
+    q, k, v = (x.detach().double() for x in (q, k, v))
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    past = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    return scores.masked_fill(~past, float("-inf")).softmax(-1) @ v
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("length", [1, 7, 33])
+def test_without_dropout_attention_is_softmax_of_scaled_products(dtype, length):
+    q, k, v = qkv(dtype, (2, 3, length, 5))
+    out = attend(q, k, v, AttentionDropout(0.0))
+    assert out.dtype == dtype
+    tolerance = {torch.float32: 2e-6, torch.float64: 1e-12, torch.bfloat16: 2e-2}[dtype]
+    torch.testing.assert_close(out.double(), exact(q, k, v), rtol=0, atol=tolerance)
+
+
+def test_the_fused_and_the_plain_way_agree_in_value_and_gradient():
+    q, k, v = qkv()
+    fused = attend(q, k, v, AttentionDropout(0.5).eval())
+    plain = causal_weights(q, k) @ v
+    torch.testing.assert_close(fused, plain)
+    torch.testing.assert_close(
+        torch.autograd.grad(fused.square().sum(), (q, k, v)),
+        torch.autograd.grad(plain.square().sum(), (q, k, v)),
+    )
+
+
+def test_dropout_acts_on_the_weights_after_the_softmax():
+    q, k, v = qkv()
+    site = AttentionDropout(0.5)
+    torch.manual_seed(3)
+    out = attend(q, k, v, site)
+    torch.manual_seed(3)
+    dropped = site(causal_weights(q, k))
+    torch.testing.assert_close(out, dropped @ v)
+    assert not torch.allclose(out, attend(q, k, v, site.eval()))
+
+
+def test_a_non_contiguous_head_layout_changes_nothing():
+    q, k, v = qkv()
+    strided = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)]
+    assert not strided[0].is_contiguous()
+    torch.testing.assert_close(causal_weights(*strided[:2]), causal_weights(q, k))

@@ -1,0 +1,89 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from redrop.report.content import Report, build_report
+from redrop.report.table import markdown_table, rich_table
+from redrop.study.records import read_study
+from tests.study import synthetic
+
+BASE = [2.50, 2.52, 2.48]
+
+
+def report_of(folder: Path) -> Report:
+    return build_report(read_study(folder))
+
+
+def cell(report: Report, arm: str, title: str) -> str:
+    row = next(place for place, each in enumerate(report.table.arms) if each.arm == arm)
+    titles = [heading.title for heading in report.table.headings]
+    return report.table.rows[row][titles.index(title)]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return report_of(synthetic.write_study(tmp_path_factory.mktemp("full")))
+
+
+def test_every_figure_that_was_promised_has_its_column(tmp_path: Path) -> None:
+    late = {
+        "best_step": 700,
+        "final_validation_loss": 2.75,
+        "test_loss_best": 2.6,
+        "seconds": 754.0,
+    }
+    runs = [synthetic.end_event(loss, **late) for loss in BASE]
+    arms = {"none": BASE, "all-0.2": runs}
+    report = report_of(synthetic.write_ends(tmp_path, arms))
+    assert cell(report, "all-0.2", "Sites and p") == "dropout 0.2 on all sites"
+    assert cell(report, "all-0.2", "Best validation loss") == "2.500 ± 0.020"
+    assert cell(report, "all-0.2", "at step") == "700"
+    assert cell(report, "all-0.2", "Gap at best") == "0.500"
+    assert cell(report, "all-0.2", "Gap at end") == "0.750"
+    assert cell(report, "all-0.2", "Final validation loss") == "2.750"
+    assert cell(report, "all-0.2", "Test loss") == "2.600"
+    assert cell(report, "all-0.2", "Difference to baseline") == "+0.100 ± 0.050"
+    assert cell(report, "all-0.2", "Outcome") == "worse"
+    assert cell(report, "all-0.2", "Seeds") == "3"
+    assert cell(report, "all-0.2", "Time") == "13 min"
+    assert cell(report, "none", "Difference to baseline") == "baseline"
+    assert cell(report, "none", "Outcome") == ""
+
+
+def test_without_test_data_there_is_no_test_column(tmp_path: Path) -> None:
+    report = report_of(synthetic.write_study(tmp_path, test=False))
+    titles = [f"{heading.title} {heading.detail}" for heading in report.table.headings]
+    assert not any("test" in title.lower() for title in titles)
+    assert "Difference to baseline validation loss, 95 %" in titles
+
+
+def test_missing_and_diverged_runs_show_in_the_table(tmp_path: Path) -> None:
+    ends = [BASE[0], None, synthetic.end_event(2.4, status="diverged")]
+    report = report_of(synthetic.write_ends(tmp_path, {"none": BASE, "all-0.2": ends}))
+    assert cell(report, "all-0.2", "Seeds") == "2 of 3, 1 diverged"
+    nothing = report_of(synthetic.write_ends(tmp_path / "b", {"none": BASE, "all-0.2": [None] * 3}))
+    assert cell(nothing, "all-0.2", "Best validation loss") == "–"
+    assert cell(nothing, "all-0.2", "Difference to baseline") == "–"
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_the_terminal_table_fits_and_keeps_what_decides(full: Report, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(rich_table(full.table, width))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert "…" not in text, "no cell may be cut"
+    for row in full.table.arms:
+        assert row.arm in text
+    assert cell(full, "all-0.2", "Difference to baseline") in text
+    assert cell(full, "all-0.2", "Best validation loss") in text
+    assert ("Outcome" in text) == (width >= 100)
+    assert ("Sites and p" in text) == (width >= 200)
+
+
+def test_the_markdown_table_has_all_columns(full: Report) -> None:
+    lines = markdown_table(full.table).splitlines()
+    assert len(lines) == 2 + len(full.table.arms)
+    assert {line.count("|") for line in lines} == {1 + len(full.table.headings)}

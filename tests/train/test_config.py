@@ -1,0 +1,57 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from redrop.errors import UsageError
+from redrop.train import TrainConfig
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "eval_every", "eval_tokens"])
+@pytest.mark.parametrize("value", [0, -3, 2.0, True])
+def test_counts_are_integers_of_at_least_1(name, value):
+    with pytest.raises(UsageError, match=f"`{name}` must be an integer of at least 1; got {value}"):
+        replace(TrainConfig(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    "name", ["warmup_steps", "patience", "checkpoint_every", "threads", "seed"]
+)
+def test_some_counts_may_be_0(name):
+    assert getattr(replace(TrainConfig(), **{name: 0}), name) == 0
+    with pytest.raises(UsageError, match=f"`{name}` must be an integer of at least 0; got -1"):
+        replace(TrainConfig(), **{name: -1})
+
+
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "min_learning_rate", "weight_decay", "clip_norm", "min_delta"]
+)
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "1"])
+def test_real_numbers_are_finite_and_not_negative(name, value):
+    with pytest.raises(UsageError, match=f"`{name}` must be a finite number of at least 0; got"):
+        replace(TrainConfig(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": 0}, "`learning_rate` must be positive"),
+        ({"learning_rate": 1e-5}, "must not exceed `learning_rate`; got 0.0001 and 1e-05"),
+        ({"precision": "float16"}, "got 'float16'"),
+        ({"seed": 2**63}, r"`seed` must lie in \[0, 2\^63\); got 9223372036854775808"),
+        ({"steps": 2**32}, r"below 2\^32.*got 4294967296"),
+    ],
+)
+def test_other_rules_are_named(changes, message):
+    with pytest.raises(UsageError, match=message):
+        replace(TrainConfig(), **changes)
+
+
+def test_a_config_comes_back_from_json():
+    config = TrainConfig(steps=3, precision="bfloat16", min_delta=0.125)
+    assert TrainConfig.from_json(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_a_config_of_another_version_is_refused():
+    with pytest.raises(UsageError, match=r"'epochs'.*another version"):
+        TrainConfig.from_json({"epochs": 3})
