@@ -6,7 +6,7 @@ import pytest
 import redrop as package
 from tests.cli.command import redrop
 
-COMMANDS = ["study", "train", "generate", "replay", "report", "info"]
+COMMANDS = ["study", "train", "generate", "replay", "report", "lab", "info"]
 
 
 def test_help_names_every_command_and_gives_examples():

@@ -57,6 +57,17 @@ def test_thread_count_changes_nothing(isa, shape, parallel_from_one):
         assert_same_bits(y, expected(x, KEY, HALF, shared=(x.dim() - 1,)))
 
 
+def test_thread_count_changes_nothing_where_pieces_are_cut_at_huge_pages(parallel_from_one):
+    x = torch.randn(9_000_001)[1:].reshape(-1, 1000)
+    torch.set_num_threads(1)
+    alone = cpu.dropout(x, KEY, HALF)
+    assert_same_bits(alone[:50], expected(x[:50], KEY, HALF))
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        assert_same_bits(cpu.dropout(x, KEY, HALF), alone)
+        assert_same_bits(cpu.dropout(x, KEY, HALF, out=torch.empty_like(x)), alone)
+
+
 @pytest.fixture(scope="module")
 def four_million_words():
     shape = (4, 1024, 1024)

@@ -24,16 +24,18 @@ class CountOperations(TorchDispatchMode):
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("length", [1, 4, 9])
 def test_logits_and_gradients_are_those_of_a_second_implementation(norm, tied, length):
-    model = shaken(norm=norm, tie_embeddings=tied).double()
+    model = shaken(norm=norm, tie_embeddings=tied)
     weights = dict(model.named_parameters())
+    exact = {name: w.detach().double().requires_grad_() for name, w in weights.items()}
     batch = tokens(length=length)
     ours = model(batch)
-    theirs = plain.logits(weights, batch, layers=2, heads=3, norm=norm)
-    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    theirs = plain.logits(exact, batch, layers=2, heads=3, norm=norm)
+    torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
     weighting = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).view_as(ours)
     our_grads = torch.autograd.grad((ours * weighting).sum(), list(weights.values()))
-    their_grads = torch.autograd.grad((theirs * weighting).sum(), list(weights.values()))
-    torch.testing.assert_close(our_grads, their_grads, rtol=1e-9, atol=1e-9)
+    their_grads = torch.autograd.grad((theirs * weighting).sum(), list(exact.values()))
+    for name, one, other in zip(weights, our_grads, their_grads, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_pre_norm_and_post_norm_differ():

@@ -47,6 +47,10 @@ _COMMANDS = {
         "Rebuild a study's report from its records.",
         "redrop report studies/my-1a2b3c4d --json",
     ),
+    "lab": (
+        "See dropout happen, in the browser, with the real masks.",
+        "redrop lab studies --export page.html",
+    ),
     "info": (
         "Say which kernels run on this machine, and why.",
         "redrop info --json",

@@ -4,11 +4,11 @@ Shape legend: B batch, T tokens (queries and keys), H heads, D head size, C widt
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from redrop.models.config import TransformerConfig
-from redrop.nn import AttentionDropout, Dropout
+from redrop.nn import AttentionDropout, Dropout, NextMask
+from redrop.ops.attention import attention
 
 
 class Attention(nn.Module):
@@ -49,28 +49,32 @@ class Attention(nn.Module):
 
 
 def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, site: AttentionDropout) -> Tensor:
-    """Return softmax(q·kᵀ / √D) · v over the past, with the site's dropout on the weights."""
-    is_dropping = site.training and site.p > 0
-    # PyTorch's fused kernel keeps no weights and is as fast in float32 as the plain products; in
-    # bfloat16 its forward and backward take 3 to 10 times as long (torch 2.13, AVX-512, T = 64-256).
-    if not is_dropping and q_BHTD.dtype == torch.float32:
-        return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
-    weights_BHTT: Tensor = site(causal_weights(q_BHTD, k_BHTD))
-    return weights_BHTT @ v_BHTD
+    """Return softmax(q·kᵀ / √D) · v over the past, with the site's dropout on the weights.
+
+    The weights are never in memory as a whole: the kernel drops the same connections of the same
+    mask that the site, called with the weights, would drop.
+    """
+    p = site.p if site.training else 0.0
+    mask = site.next_mask() if p > 0 else NextMask(0, 0)
+    window = mask.window(torch.Size((*q_BHTD.shape[:3], k_BHTD.shape[2])))
+    return attention(
+        *(q_BHTD, k_BHTD, v_BHTD),
+        dropout_p=p,
+        is_causal=True,
+        mask_key=mask.key,
+        window=window,
+    )
 
 
 def causal_weights(q_BHTD: Tensor, k_BHTD: Tensor) -> Tensor:
-    """Return softmax(q·kᵀ / √D), each query seeing its own and earlier positions.
+    """Return softmax(q·kᵀ / √D), each query seeing its own and earlier positions: to be looked at.
 
     >>> q = torch.zeros(1, 1, 3, 4)
     >>> causal_weights(q, q)[0, 0, 1].tolist()
     [0.5, 0.5, 0.0]
     """
     tokens, head_size = q_BHTD.shape[-2:]
-    future_TT = torch.full((tokens, tokens), -torch.inf, dtype=q_BHTD.dtype, device=q_BHTD.device)
-    # One product adds the mask and scales: no extra pass over the scores.
-    scores_NTT = torch.baddbmm(
-        future_TT.triu_(1), q_BHTD.flatten(0, 1), k_BHTD.flatten(0, 1).mT, alpha=head_size**-0.5
-    )
-    weights_NTT: Tensor = scores_NTT.softmax(-1)
-    return weights_NTT.view(*q_BHTD.shape[:2], tokens, tokens)
+    is_future_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=q_BHTD.device).triu(1)
+    scores_BHTT = q_BHTD @ k_BHTD.mT * head_size**-0.5
+    weights_BHTT: Tensor = scores_BHTT.masked_fill(is_future_TT, -torch.inf).softmax(-1)
+    return weights_BHTT

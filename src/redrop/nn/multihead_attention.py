@@ -148,10 +148,14 @@ class MultiheadAttention(SiteModule, torch.nn.MultiheadAttention):
                 "`is_causal` is a hint about `attn_mask`, as in torch; got the hint and no mask. "
                 "Pass torch.nn.Transformer.generate_square_subsequent_mask(T) as `attn_mask`."
             )
+        if query.is_nested or key.is_nested or value.is_nested:
+            raise UsageError(
+                "In training mode inputs must be dense, as in torch; got a nested tensor. Pad it, "
+                "and pass `key_padding_mask`."
+            )
         shapes = [tuple(x.shape) for x in (query, key, value)]
         is_sound = (
-            not (query.is_nested or key.is_nested or value.is_nested)
-            and query.dim() == key.dim() == value.dim()
+            query.dim() == key.dim() == value.dim()
             and query.dim() in (2, 3)
             and key.shape[:-1] == value.shape[:-1]
             and [shape[-1] for shape in shapes] == [self.embed_dim, self.kdim, self.vdim]

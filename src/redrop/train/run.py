@@ -32,7 +32,7 @@ class Run:
     """A model in training.
 
     Attributes:
-        parameters: Of the model, listed once: walking its modules costs a small model 1 % of a step.
+        parameters: Of the model, listed once: to walk its modules at each step costs 1 % of it.
         step: Optimizer steps done.
         events: Evaluations so far, oldest first.
         result: How it ended, or None while it goes on.
