@@ -19,6 +19,15 @@ def test_the_first_ctrl_c_is_noted_and_the_second_acts():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_request_to_terminate_is_noted_too():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.is_requested
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_behind_the_block_ctrl_c_acts_again():
     with Interrupt():
         pass

@@ -53,6 +53,6 @@ def mask_key(seed: int, step: int, site: str | int, pass_: int = 0) -> int:
 def _check_range(name: str, value: int, bits: int) -> None:
     if not 0 <= value < 2**bits:
         raise UsageError(
-            f"`{name}` must lie in [0, 2^{bits}); got {value}. Nothing wraps around: take it modulo "
-            f"2^{bits} if you mean to."
+            f"`{name}` must lie in [0, 2^{bits}); got {value}. Nothing wraps around here: take it "
+            f"modulo 2^{bits} if you mean to."
         )
