@@ -10,7 +10,7 @@ SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*) $(wi
 study: $(VENV)/installed
 	$(BIN)/redrop study
 
-test: lint
+test: lint $(VENV)/installed-browser
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-dev
@@ -37,6 +37,17 @@ $(VENV)/installed: $(VENV)/created $(SOURCES)
 $(VENV)/installed-dev: $(VENV)/created $(SOURCES)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/installed
+
+# The page is tested in a real browser, and its arithmetic in node.
+$(VENV)/installed-browser: $(VENV)/created
+	@for tool in chromium node; do \
+	  command -v $$tool >/dev/null && continue; \
+	  package=$$tool; [ $$tool = node ] && package=nodejs; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -qq -y $$package >/dev/null; \
+	  else echo "The page's tests need $$tool; on Debian: apt install $$package"; exit 2; fi; \
+	done
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build

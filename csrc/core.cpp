@@ -61,10 +61,13 @@ nb::list supported_isa() {
     return names;
 }
 
-void run(const char* isa, const DropoutCall& call, const Layout& layout) {
+// Calls one entry of the table of `isa` without holding the interpreter lock.
+template <class Call>
+void run(void (*Kernels::*entry)(const Call&, const Layout&), const char* isa, const Call& call,
+         const Layout& layout) {
     const Kernels& kernels = named_kernels(isa);
     nb::gil_scoped_release release;
-    kernels.dropout(call, layout);
+    (kernels.*entry)(call, layout);
 }
 
 // Asks for huge pages behind the whole ones of a stretch of memory. Only a hint: where the system
@@ -83,23 +86,18 @@ void prefer_huge_pages(uintptr_t start, size_t bytes) {
 double survivor_scale(uint32_t threshold) { return 1.0 / (1.0 - threshold / 4294967296.0); }
 
 // A contiguous tensor that is the whole itself, and has elements.
-void dropout(uintptr_t in, uintptr_t out, int storage, const nb::tuple& shape, uint64_t key,
-             uint32_t threshold, int threads, const char* isa) {
+Layout whole_layout_of(const nb::tuple& shape) {
     const size_t ndim = shape.size();
     int64_t planes = 1;
     for (size_t i = 0; i + 2 < ndim; ++i) planes *= nb::cast<int64_t>(shape[i]);
     const int64_t rows = ndim > 1 ? nb::cast<int64_t>(shape[ndim - 2]) : 1;
     const int64_t cols = ndim > 0 ? nb::cast<int64_t>(shape[ndim - 1]) : 1;
-    const DropoutCall call{in,  out,       static_cast<Storage>(storage),
-                           key, threshold, survivor_scale(threshold),
-                           threads};
-    run(isa, call, whole_layout(planes, rows, cols));
+    return whole_layout(planes, rows, cols);
 }
 
 // Any strides, a part of a whole, shared dimensions. `dims` has one tuple per dimension:
 // (size, in_stride, out_stride, global size, offset, is_shared).
-void dropout_part(uintptr_t in, uintptr_t out, int storage, const nb::tuple& dims, uint64_t key,
-                  uint32_t threshold, int threads, const char* isa) {
+Layout part_layout(const nb::tuple& dims) {
     const int ndim = static_cast<int>(dims.size());
     if (ndim > max_dims) throw std::invalid_argument("Too many dimensions.");
     Layout layout{};
@@ -125,10 +123,52 @@ void dropout_part(uintptr_t in, uintptr_t out, int storage, const nb::tuple& dim
             plane_step *= nb::cast<uint64_t>(dim[3]);
         }
     }
+    return merge_dims(layout);
+}
+
+// Without `dims` the tensor is the whole itself.
+Layout layout_of(const nb::tuple& shape, const nb::tuple& dims) {
+    return dims.size() == 0 ? whole_layout_of(shape) : part_layout(dims);
+}
+
+void dropout(uintptr_t in, uintptr_t out, int storage, const nb::tuple& shape, uint64_t key,
+             uint32_t threshold, int threads, const char* isa) {
     const DropoutCall call{in,  out,       static_cast<Storage>(storage),
                            key, threshold, survivor_scale(threshold),
                            threads};
-    run(isa, call, merge_dims(layout));
+    run(&Kernels::dropout, isa, call, whole_layout_of(shape));
+}
+
+void dropout_part(uintptr_t in, uintptr_t out, int storage, const nb::tuple& dims, uint64_t key,
+                  uint32_t threshold, int threads, const char* isa) {
+    const DropoutCall call{in,  out,       static_cast<Storage>(storage),
+                           key, threshold, survivor_scale(threshold),
+                           threads};
+    run(&Kernels::dropout, isa, call, part_layout(dims));
+}
+
+void dropout_add(uintptr_t in, uintptr_t residual, uintptr_t out, int storage,
+                 const nb::tuple& shape, const nb::tuple& dims, uint64_t key, uint32_t threshold,
+                 int threads, const char* isa) {
+    const DropoutAddCall call{in,        residual,
+                              out,       static_cast<Storage>(storage),
+                              key,       threshold,
+                              survivor_scale(threshold), threads};
+    run(&Kernels::dropout_add, isa, call, layout_of(shape, dims));
+}
+
+// Forward if there is no grad_out. The last dimension of `shape` has elements.
+void gelu(uintptr_t in, uintptr_t bias, uintptr_t grad_out, uintptr_t out, uintptr_t grad_bias,
+          bool is_tanh, int storage, const nb::tuple& shape, const nb::tuple& dims, uint64_t key,
+          uint32_t threshold, int threads, const char* isa) {
+    const int64_t cols = nb::cast<int64_t>(shape[shape.size() - 1]);
+    const GeluCall call{in,      bias, grad_out,
+                        out,     grad_bias,
+                        cols,    is_tanh,
+                        static_cast<Storage>(storage),
+                        key,     threshold,
+                        survivor_scale(threshold), threads};
+    run(&Kernels::gelu, isa, call, layout_of(shape, dims));
 }
 
 nb::list supported_attention_isa() {
@@ -194,6 +234,11 @@ NB_MODULE(_core, m) {
           "threshold"_a, "threads"_a, "isa"_a = "");
     m.def("dropout_part", &dropout_part, "in_ptr"_a, "out_ptr"_a, "storage"_a, "dims"_a, "key"_a,
           "threshold"_a, "threads"_a, "isa"_a = "");
-    m.def("prefer_huge_pages", &prefer_huge_pages, "start"_a, "bytes"_a);
+    m.def("dropout_add", &dropout_add, "in_ptr"_a, "residual_ptr"_a, "out_ptr"_a, "storage"_a,
+          "shape"_a, "dims"_a, "key"_a, "threshold"_a, "threads"_a, "isa"_a = "");
+    m.def("gelu", &gelu, "in_ptr"_a, "bias_ptr"_a, "grad_out_ptr"_a, "out_ptr"_a, "grad_bias_ptr"_a,
+          "is_tanh"_a, "storage"_a, "shape"_a, "dims"_a, "key"_a, "threshold"_a, "threads"_a,
+          "isa"_a = "");
+    m.def("prefer_huge_pages", &prefer_huge_pages, "start"_a, "size"_a);
     bind_attention(m);
 }

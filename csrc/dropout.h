@@ -79,8 +79,7 @@ struct DenseDropout {
     }
 
     void shared(int64_t i, int64_t o, int64_t n, bool is_kept) const {
-        const uint64_t bits = is_kept ? ~UINT64_C(0) : 0;
-        const Kept kept = from_bits(Keep128{bits, bits});
+        const Kept kept = all_alike(is_kept);
         for (; n >= 128; n -= 128, i += 128, o += 128) whole(i, o, kept);
         if (n > 0) part(i, o, kept, static_cast<int>(n));
     }
@@ -107,8 +106,7 @@ struct StridedDropout {
     }
 
     void shared(int64_t i, int64_t o, int64_t n, bool is_kept) const {
-        const uint64_t bits = is_kept ? ~UINT64_C(0) : 0;
-        const Kept kept = from_bits(Keep128{bits, bits});
+        const Kept kept = all_alike(is_kept);
         for (int64_t k = 0; k < n; k += 128)
             part(i + k * in_stride, o + k * out_stride, kept,
                  static_cast<int>(smaller(n - k, 128)));

@@ -19,9 +19,33 @@ struct DropoutCall {
     int threads;  // never changes a bit of the result
 };
 
+struct DropoutAddCall {
+    uintptr_t in, residual, out;  // contiguous; `out` may be `residual`
+    Storage storage;
+    uint64_t key;
+    uint32_t threshold;
+    double scale;
+    int threads;
+};
+
+struct GeluCall {
+    uintptr_t in, bias, grad_out;  // no bias: 0; grad_out 0: forward
+    uintptr_t out;                 // the result, or the gradient of `in`
+    uintptr_t grad_bias;           // float32, cols elements; 0 if not wanted
+    int64_t cols;                  // of the last dimension, at least 1
+    bool is_tanh;
+    Storage storage;  // float32 or bfloat16
+    uint64_t key;
+    uint32_t threshold;
+    double scale;
+    int threads;
+};
+
 struct Kernels {
     const char* name;
     void (*dropout)(const DropoutCall&, const Layout&);
+    void (*dropout_add)(const DropoutAddCall&, const Layout&);
+    void (*gelu)(const GeluCall&, const Layout&);
 };
 
 extern const Kernels portable_kernels;

@@ -50,6 +50,9 @@ struct Lanes<double> {
     static constexpr int count = sizeof(Doubles) / sizeof(double);
 };
 
+// What comparing two vectors of floats gives: all bits of a lane set, or none.
+using Ints = decltype(Floats{} < Floats{});
+
 inline Floats splat(float x) { return x - Floats{}; }
 inline Doubles splat(double x) { return x - Doubles{}; }
 

@@ -22,6 +22,11 @@ struct Rule {
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+inline Kept all_alike(bool is_kept) {
+    const uint64_t bits = is_kept ? ~UINT64_C(0) : 0;
+    return from_bits(Keep128{bits, bits});
+}
+
 inline Kept drop_first_columns(Keep128 k, int n) {
     return from_bits(Keep128{k.lo >> n | k.hi << (64 - n), k.hi >> n});
 }

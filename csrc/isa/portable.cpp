@@ -1,8 +1,10 @@
 // Any machine: no instruction beyond the compiler's default.
 #include "../dropout.h"
+#include "../gelu.h"
+#include "../residual.h"
 
 namespace redrop {
 
-const Kernels portable_kernels = {"portable", dropout};
+const Kernels portable_kernels = {"portable", dropout, dropout_add, gelu};
 
 }  // namespace redrop

@@ -27,7 +27,38 @@ def dropout_part(
 ) -> None:
     """Drop out any tensor; a dimension is (size, in_stride, out_stride, global, offset, shared)."""
 
-def prefer_huge_pages(start: int, bytes: int) -> None:
+def dropout_add(
+    in_ptr: int,
+    residual_ptr: int,
+    out_ptr: int,
+    storage: int,
+    shape: tuple[int, ...],
+    dims: tuple[tuple[int, int, int, int, int, bool], ...],
+    key: int,
+    threshold: int,
+    threads: int,
+    isa: str = "",
+) -> None:
+    """Write residual + dropout(in); without `dims` the tensor is the whole itself."""
+
+def gelu(
+    in_ptr: int,
+    bias_ptr: int,
+    grad_out_ptr: int,
+    out_ptr: int,
+    grad_bias_ptr: int,
+    is_tanh: bool,
+    storage: int,
+    shape: tuple[int, ...],
+    dims: tuple[tuple[int, int, int, int, int, bool], ...],
+    key: int,
+    threshold: int,
+    threads: int,
+    isa: str = "",
+) -> None:
+    """Write dropout(gelu(in + bias)), or with grad_out_ptr the gradients; 0 is no tensor."""
+
+def prefer_huge_pages(start: int, size: int) -> None:
     """Ask for huge pages behind a stretch of memory that is about to be written."""
 
 def attention_isa() -> list[str]:

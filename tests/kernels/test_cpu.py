@@ -3,13 +3,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernels.cases import DTYPES, assert_same_bits, cases, expected, keys, thresholds
 
 from redrop.errors import UsageError
 from redrop.kernels import cpu
 from redrop.mask import Window, keep_mask
 from redrop.mask.reference import random_bits
 from redrop.mask.window import coordinates
+from tests.kernels.cases import DTYPES, assert_same_bits, cases, expected, keys, thresholds
 
 KEY = 0x8B1EF9904FBD598E
 HALF = 2**31

@@ -5,10 +5,10 @@ import warnings
 
 import pytest
 import torch
-from tests.kernels.cases import DTYPES, assert_same_bits, expected
 
 from redrop.errors import UsageError
-from redrop.kernels import cpu, dispatch, eager
+from redrop.kernels import cpu, dispatch, eager, eager_fused, gelu
+from tests.kernels.cases import DTYPES, assert_same_bits, expected
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -30,6 +30,14 @@ def test_falling_back_says_so(x, reason):
     with pytest.warns(dispatch.BackendWarning, match=reason):
         backend = dispatch.select(x)
     assert backend.dropout is eager.dropout
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+def test_gelu_falls_back_for_dtypes_it_does_not_compute(dtype):
+    assert dispatch.select_gelu(torch.zeros(3)).gelu_dropout is gelu.gelu_dropout
+    with pytest.warns(dispatch.BackendWarning, match="GELU kernel takes float32 and bfloat16"):
+        backend = dispatch.select_gelu(torch.zeros(3, dtype=dtype))
+    assert backend.gelu_dropout is eager_fused.gelu_dropout
 
 
 def test_a_fallback_warns_once_by_default():

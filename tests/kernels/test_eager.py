@@ -1,11 +1,11 @@
 import pytest
 import torch
 from hypothesis import given, settings
-from tests.kernels.cases import DTYPES, assert_same_bits, cases, expected, keys, thresholds
 
 from redrop.errors import UsageError
 from redrop.kernels import eager
 from redrop.mask import Window, keep_mask
+from tests.kernels.cases import DTYPES, assert_same_bits, cases, expected, keys, thresholds
 
 KEY = 0x8B1EF9904FBD598E
 HALF = 2**31

@@ -96,6 +96,30 @@ def test_a_site_acts_when_its_own_rate_is_positive_and_only_then(kind, norm):
         assert not torch.equal(after, before)
 
 
+def test_each_site_stands_where_its_name_says():
+    model = shaken(dropout=DropoutRates.everywhere(0.4))
+    inputs, outputs = {}, {}
+    for name, module in model.named_modules():
+
+        def note(module, args, output, name=name):
+            inputs[name], outputs[name] = args[0], output
+
+        module.register_forward_hook(note)
+    model(tokens())
+    embedded = outputs["token_embedding"] + model.position_embedding.weight[:9]
+    assert torch.equal(inputs["embedding_dropout"], embedded)
+    assert inputs["blocks.0"] is outputs["embedding_dropout"]
+    for block in ("blocks.0", "blocks.1"):
+        attention, feed_forward = f"{block}.attention", f"{block}.feed_forward"
+        assert inputs[f"{attention}.residual"] is outputs[f"{attention}.output"]
+        assert outputs[attention] is outputs[f"{attention}.residual"]
+        activated = torch.nn.functional.gelu(outputs[f"{feed_forward}.expand"])
+        assert torch.equal(inputs[f"{feed_forward}.hidden"], activated)
+        assert inputs[f"{feed_forward}.contract"] is outputs[f"{feed_forward}.hidden"]
+        assert inputs[f"{feed_forward}.residual"] is outputs[f"{feed_forward}.contract"]
+        assert outputs[feed_forward] is outputs[f"{feed_forward}.residual"]
+
+
 def test_no_site_acts_in_eval_mode():
     model = shaken(dropout=DropoutRates.everywhere(0.5))
     reference = shaken()(tokens())

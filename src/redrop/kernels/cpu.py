@@ -10,6 +10,7 @@ from torch import Tensor
 from redrop import _core
 from redrop.errors import UsageError
 from redrop.kernels.memory import LARGE_FROM, empty_like
+from redrop.kernels.plan import MaskPlan
 from redrop.mask.window import Window, check_shared, check_window, whole
 
 STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
@@ -22,6 +23,9 @@ MAX_DIMS = 16  # csrc/layout.h
 PARALLEL_FROM = 32768
 
 supported_isa = _core.isa
+
+Dims = tuple[tuple[int, int, int, int, int, bool], ...]
+"""Per dimension: size, stride of x, stride of out, global size, offset, is it shared."""
 
 
 def dropout(
@@ -80,9 +84,21 @@ def dropout(
     return out
 
 
-def _dims(
-    x: Tensor, out: Tensor, window: Window | None, shared: tuple[int, ...]
-) -> tuple[tuple[int, int, int, int, int, bool], ...]:
+def fused_dims(x: Tensor, mask: MaskPlan) -> Dims:
+    """Return the dimensions of a contiguous `x` for a fused kernel; () says it is the whole.
+
+    Raises:
+        UsageError: The window or a shared dimension does not fit.
+    """
+    count = x.numel()
+    is_whole = mask.window is None and not mask.shared and count < 2**32
+    dims = () if is_whole else _dims(x, x, mask.window, mask.shared)
+    if mask.threshold == 0:  # one decision for all, so that no random words are computed
+        return ((count, 1, 1, count, 0, True),)
+    return dims
+
+
+def _dims(x: Tensor, out: Tensor, window: Window | None, shared: tuple[int, ...]) -> Dims:
     shape = x.shape
     if len(shape) > MAX_DIMS:
         raise UsageError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from redrop.errors import UsageError
-from redrop.kernels import eager
+from redrop.kernels import eager, eager_fused
 
 
 class BackendWarning(UserWarning):
@@ -23,16 +23,22 @@ class Backend:
         name: `cpu` or `eager`.
         reason: One sentence for people; `redrop info` prints it.
         dropout: dropout(x, key, threshold, window, shared, out) -> Tensor.
+        dropout_add: dropout_add(x, residual, mask) -> Tensor.
+        gelu_dropout: gelu_dropout(x, bias, mask, approximate) -> Tensor.
+        gelu_dropout_backward: The same after a gradient, gives (grad_x, grad_bias or None).
     """
 
     name: str
     reason: str
     dropout: Callable[..., Tensor]
+    dropout_add: Callable[..., Tensor]
+    gelu_dropout: Callable[..., Tensor]
+    gelu_dropout_backward: Callable[..., tuple[Tensor, Tensor | None]]
 
 
 _NATIVE: Backend | None
 try:
-    from redrop.kernels import cpu
+    from redrop.kernels import cpu, gelu, residual
 except ImportError as error:
     # A source tree that was never built, or a machine the build does not fit: everything works,
     # slowly, and every selection says so.
@@ -40,7 +46,14 @@ except ImportError as error:
     _NO_NATIVE = f"the native module cannot be imported ({error}); build it with `pip install .`"
 else:
     _best = cpu.supported_isa()[0]
-    _NATIVE = Backend("cpu", f"native code with the instruction set {_best}", cpu.dropout)
+    _NATIVE = Backend(
+        "cpu",
+        f"native code with the instruction set {_best}",
+        cpu.dropout,
+        residual.dropout_add,
+        gelu.gelu_dropout,
+        gelu.gelu_dropout_backward,
+    )
 
 
 def select(x: Tensor) -> Backend:
@@ -58,22 +71,46 @@ def select(x: Tensor) -> Backend:
         raise UsageError(
             f"Dropout takes float32, float64, bfloat16 or float16; got {x.dtype}. Convert `x`."
         )
-    backend = _eager_backend(x)
-    warnings.warn(
-        f"redrop uses its slow portable kernel: {backend.reason}.", BackendWarning, stacklevel=3
-    )
+    return _fall_back(_reason(x))
+
+
+def select_gelu(x: Tensor) -> Backend:
+    """Return the backend whose `gelu_dropout` serves a tensor like `x`; as `select`.
+
+    Warns:
+        BackendWarning: The portable kernel serves it because no fast one does.
+
+    Raises:
+        UsageError: There is no dropout for the dtype of `x`.
+    """
+    backend = select(x)
+    if backend is _NATIVE and (x.dtype not in gelu.STORAGE or x.dim() == 0):
+        return _fall_back("the GELU kernel takes float32 and bfloat16 of one dimension or more")
     return backend
 
 
-def _eager_backend(x: Tensor) -> Backend:
+def _reason(x: Tensor) -> str:
     if not x.is_cpu:
-        reason = f"there is no fast kernel for {x.device.type} tensors"
-    elif _NATIVE is None:
-        reason = _NO_NATIVE
-    else:
-        limit = cpu.MAX_DIMS
-        reason = f"the CPU kernel takes at most {limit} dimensions, this tensor has {x.dim()}"
-    return Backend("eager", reason, eager.dropout)
+        return f"there is no fast kernel for {x.device.type} tensors"
+    if _NATIVE is None:
+        return _NO_NATIVE
+    return f"the CPU kernel takes at most {cpu.MAX_DIMS} dimensions, this tensor has {x.dim()}"
+
+
+def _eager_backend(reason: str) -> Backend:
+    return Backend(
+        "eager",
+        reason,
+        eager.dropout,
+        eager_fused.dropout_add,
+        eager_fused.gelu_dropout,
+        eager_fused.gelu_dropout_backward,
+    )
+
+
+def _fall_back(reason: str) -> Backend:
+    warnings.warn(f"redrop uses its slow portable kernel: {reason}.", BackendWarning, stacklevel=4)
+    return _eager_backend(reason)
 
 
 def describe() -> str:
@@ -82,7 +119,7 @@ def describe() -> str:
     >>> describe().splitlines()[0].split(":")[0]
     'CPU'
     """
-    on_cpu = _NATIVE or _eager_backend(torch.empty(0))
+    on_cpu = _NATIVE or _eager_backend(_reason(torch.empty(0)))
     lines = [f"CPU: {on_cpu.name} ({on_cpu.reason})"]
     if torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from redrop.disk import disk_error, sync_folder, write_atomically
 from redrop.errors import UsageError
-from redrop.study.disk import disk_error, sync_folder, write_atomically
 from redrop.study.schema import (
     PLAN_FILE,
     Arm,

@@ -9,7 +9,6 @@ the other files, so that damage is noticed and not trained on. No pickle: readin
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from redrop.disk import disk_error, sync_folder, write_through
 from redrop.errors import UsageError
 
 FORMAT = "redrop checkpoint 1"
@@ -60,21 +60,19 @@ def write_checkpoint(directory: Path, name: str, snapshot: Snapshot) -> None:
         for group, tensors in snapshot.tensors.items():
             content = safetensors.torch.save(dict(tensors))
             digests[group] = hashlib.sha256(content).hexdigest()
-            _write(scratch / f"{group}{_SUFFIX}", content)
+            write_through(scratch / f"{group}{_SUFFIX}", content)
         state = {"format": FORMAT, "files": digests, **snapshot.state}
-        _write(scratch / _STATE, json.dumps(state, indent=1, allow_nan=False).encode())
-        _sync_folder(scratch)
+        write_through(scratch / _STATE, json.dumps(state, indent=1, allow_nan=False).encode())
+        sync_folder(scratch)
         if (directory / name).exists():  # the same step of the same run: the same content
             shutil.rmtree(scratch)
         else:
             scratch.rename(directory / name)
-        _sync_folder(directory)
+        sync_folder(directory)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise UsageError(
-            f"A checkpoint must be written; `{directory}` refused: {error.strerror or error}. The "
-            "one before it is still there; make room and repeat the command to go on."
-        ) from error
+        kept = "The checkpoint before it is still there; the same command goes on."
+        raise disk_error(error, directory, kept) from error
     for old in _checkpoints(directory):
         if old.name != name:
             shutil.rmtree(old, ignore_errors=True)
@@ -128,18 +126,3 @@ def _checkpoints(directory: Path) -> list[Path]:
 
 def _age(folder: Path) -> tuple[bool, str]:
     return folder.name == FINAL, folder.name
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

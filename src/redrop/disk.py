@@ -19,10 +19,7 @@ def write_atomically(path: Path, text: str) -> None:
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with scratch.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        write_through(scratch, text.encode())
         scratch.replace(path)
         sync_folder(path.parent)
     except OSError as error:
@@ -31,6 +28,14 @@ def write_atomically(path: Path, text: str) -> None:
         # What kept the text off the disk may keep the scrap on it; the first error is told.
         with contextlib.suppress(OSError):
             scratch.unlink()
+
+
+def write_through(path: Path, content: bytes) -> None:
+    """Write a file, and return when the disk has it."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def disk_error(error: OSError, path: Path, kept: str) -> UsageError:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from redrop.disk import write_atomically
 from redrop.errors import UsageError
-from redrop.study.disk import write_atomically
 
 
 def test_who_reads_while_a_file_is_replaced_keeps_the_old_text(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""The models whose attention the page shows: a description each, and where the weights lie."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from redrop.errors import UsageError
+
+SHIPPED = Path(__file__).parent / "weights"
+STATE, WEIGHTS = "state.json", "weights.safetensors"
+LARGEST_WEIGHTS = 16 * 1024 * 1024
+"""Bytes of a model that a browser computes with while somebody drags a slider."""
+TITLES = {
+    "little-english": "Little English, trained without dropout",
+    "little-english-dropout": "Little English, trained with attention dropout",
+}
+
+
+def shipped_models() -> list[dict[str, Any]]:
+    """Return the entries of the models that come with the package.
+
+    >>> [entry["name"] for entry in shipped_models()]
+    ['little-english', 'little-english-dropout']
+    """
+    entries = []
+    for name, title in TITLES.items():
+        about = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
+        about["tokenizer"] = {"kind": "word", "words": about.pop("words")}
+        file = f"models/{name}.safetensors"
+        entries.append({"name": name, "title": title, "about": about, "file": file})
+    return entries
+
+
+def embedded_models() -> list[dict[str, Any]]:
+    """Return the shipped models with their weights in base64, for a page without a server."""
+    entries = []
+    for entry in shipped_models():
+        weights = (SHIPPED / f"{entry['name']}.safetensors").read_bytes()
+        text = base64.b64encode(weights).decode("ascii")
+        entries.append({**{k: v for k, v in entry.items() if k != "file"}, "weights": text})
+    return entries
+
+
+def run_models(studies: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Return an entry for every run of the studies whose weights the page can compute with."""
+    entries = []
+    for study, folder in studies.items():
+        for run in sorted((folder / "checkpoints").glob("*")):
+            state = _state(run)
+            if state is None or not _is_computable(run, state):
+                continue
+            name = run_name(study, run)
+            title = f"{run.name.rpartition('-')[0]}, step {state['step']}, of {study[:40]}"
+            about = {
+                "name": name,
+                "config": state["model"],
+                "tokenizer": json.loads(state["tokenizer"]),
+                "run": {
+                    "seed": state["train"]["seed"],
+                    "step": state["step"],
+                    "p": state["model"]["dropout"]["attention_weights"],
+                },
+            }
+            entries.append(
+                {"name": name, "title": title, "about": about, "file": f"api/weights?name={name}"}
+            )
+    return entries
+
+
+def run_weights(studies: Mapping[str, Path], name: str) -> bytes:
+    """Return the safetensors file of a run's last checkpoint.
+
+    Raises:
+        UsageError: No run of that name has weights.
+    """
+    for study, folder in studies.items():
+        for run in (folder / "checkpoints").glob("*"):
+            newest = newest_checkpoint(run)
+            if run_name(study, run) == name and newest is not None:
+                return (newest / WEIGHTS).read_bytes()
+    raise UsageError(f"A model is named by a run that has a checkpoint; {name[:80]!r} is none.")
+
+
+def run_name(study: str, run: Path) -> str:
+    """Return the name of a run's model on the page: its id, and a digest of its study's place."""
+    place = hashlib.sha256(study.encode()).hexdigest()[:4]
+    return f"run:{place}-{run.name.rpartition('-')[2]}"
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """Return the newest complete checkpoint: what train.checkpoint chooses, without torch."""
+    final = run / "final"
+    if (final / STATE).is_file():
+        return final
+    steps = [folder for folder in run.glob("step-*") if (folder / STATE).is_file()]
+    return max(steps, key=lambda folder: folder.name, default=None)
+
+
+def _state(run: Path) -> dict[str, Any] | None:
+    newest = newest_checkpoint(run)
+    if newest is None:
+        return None
+    try:
+        state = json.loads((newest / STATE).read_bytes())
+    except (
+        OSError,
+        ValueError,
+    ):  # removed or half gone while a run goes on: the next look finds it
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def _is_computable(run: Path, state: Mapping[str, Any]) -> bool:
+    """Return whether the page knows the tokenizer and can hold the weights."""
+    newest = newest_checkpoint(run)
+    try:
+        kind = json.loads(state["tokenizer"])["kind"]
+        size = (newest / WEIGHTS).stat().st_size if newest else 0
+    except (KeyError, TypeError, ValueError, OSError):
+        return False
+    return kind in ("char", "byte") and 0 < size <= LARGEST_WEIGHTS
