@@ -1,5 +1,7 @@
 """Elementwise dropout beside copies and beside PyTorch's own: `python -m bench.dropout`."""
 
+import os
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +20,13 @@ CASES = [
 
 
 def main() -> None:
-    """Time forward and backward of each, with fresh outputs, as training has them."""
+    """Time forward and backward of each, with fresh outputs, as training has them.
+
+    Large fresh tensors are paid for in page faults. With MALLOC_MMAP_THRESHOLD_=8589934592 and
+    MALLOC_TRIM_THRESHOLD_=17179869184 in the environment glibc keeps memory, and the kernels show.
+    """
+    is_kept = "MALLOC_MMAP_THRESHOLD_" in os.environ
+    memory = ", memory kept by the allocator" if is_kept else ""
     for count, dtype in CASES:
         x = torch.randn(count).to(dtype).requires_grad_()
         upstream = torch.randn(count).to(dtype)
@@ -37,7 +45,7 @@ def main() -> None:
         name = str(dtype).removeprefix("torch.")
         compare(
             "dropout",
-            f"forward and backward, {count} {name}, p = 0.1",
+            f"forward and backward, {count} {name}, p = 0.1{memory}",
             {"two copies (clone)": copies, "redrop": ours, "torch.nn.functional.dropout": theirs},
         )
 

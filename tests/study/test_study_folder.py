@@ -88,7 +88,7 @@ def test_records_of_another_study_are_refused(tmp_path: Path) -> None:
 
 
 def test_records_statistics_and_reports_load_no_torch() -> None:
-    modules = ("records", "schema", "disk", "statistics", "wording", "verdict")
+    modules = ("records", "schema", "statistics", "wording", "verdict")
     code = "import sys, redrop.report\n"
     code += "".join(f"import redrop.study.{name}\n" for name in modules)
     code += "sys.exit('torch' in sys.modules)"
