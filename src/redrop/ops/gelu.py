@@ -1,0 +1,97 @@
+"""dropout(gelu(x + bias)) in one pass over memory, as an operation with derivatives."""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from redrop.kernels.dispatch import select_gelu
+from redrop.kernels.plan import MaskPlan
+from redrop.mask.threshold import ONE, threshold
+from redrop.mask.window import Window
+from redrop.ops.dropout import dropout
+from redrop.ops.plain import is_plain
+
+
+def gelu_dropout(
+    x: Tensor,
+    bias: Tensor | None,
+    key: int | Tensor,
+    p: float,
+    *,
+    approximate: Literal["none", "tanh"] = "none",
+    window: Window | None = None,
+) -> Tensor:
+    """Return gelu(x + bias) · keep / (1 - p), the inside of a feed-forward block.
+
+    Backward computes the activation anew from `x`: neither it nor a mask is kept.
+
+    Args:
+        x: What the first linear layer gives without its bias, float32 or bfloat16 for the fast
+            kernel.
+        bias: One number per channel (the last dimension), or None.
+        key: Of the mask, from `redrop.mask.mask_key`.
+        p: Probability of dropping.
+        approximate: As in `torch.nn.functional.gelu`.
+        window: Where `x` stands in the whole tensor of the whole job; by default it is the whole.
+
+    Returns:
+        A tensor like `x`; differentiable any number of times.
+
+    Raises:
+        UsageError: p outside [0, 1], or a bias that does not fit.
+
+    References:
+        Hendrycks, Gimpel: Gaussian Error Linear Units, 2016. https://arxiv.org/abs/1606.08415
+
+    >>> y = gelu_dropout(torch.ones(4), torch.zeros(4), key=0x8B1EF9904FBD598E, p=0.5)
+    >>> [round(v, 4) for v in y.tolist()]
+    [0.0, 1.6827, 1.6827, 0.0]
+    """
+    dropped_below = threshold(p)
+    tensors = (x,) if bias is None else (x, bias)
+    if dropped_below < ONE and isinstance(key, int) and all(map(is_plain, tensors)):
+        mask = MaskPlan(key, dropped_below, window)
+        y: Tensor = _GeluDropout.apply(x, bias, mask, approximate)
+        return y
+    return _composite(x, bias, key, p, approximate, window)
+
+
+def _composite(
+    x: Tensor,
+    bias: Tensor | None,
+    key: int | Tensor,
+    p: float,
+    approximate: str,
+    window: Window | None,
+) -> Tensor:
+    z = x if bias is None else x + bias
+    return dropout(F.gelu(z, approximate=approximate), key, p, window=window)
+
+
+class _GeluDropout(torch.autograd.Function):
+    """The fused kernels; a second derivative goes through single operations."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, bias: Tensor | None, mask: MaskPlan, approximate: str
+    ) -> Tensor:
+        ctx.mask, ctx.approximate = mask, approximate
+        ctx.save_for_backward(x, bias)
+        return select_gelu(x).gelu_dropout(x, bias, mask, approximate)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, bias = ctx.saved_tensors
+        mask: MaskPlan = ctx.mask
+        if not torch.is_grad_enabled():
+            gradients = select_gelu(x).gelu_dropout_backward(grad, x, bias, mask, ctx.approximate)
+            return *gradients, None, None
+        y = _composite(x, bias, mask.key, mask.threshold / ONE, ctx.approximate, mask.window)
+        needed = [
+            t for t, is_needed in zip((x, bias), ctx.needs_input_grad, strict=False) if is_needed
+        ]
+        found = iter(torch.autograd.grad(y, needed, grad, create_graph=True))
+        grad_x, grad_bias = (next(found) if needs else None for needs in ctx.needs_input_grad[:2])
+        return grad_x, grad_bias, None, None
