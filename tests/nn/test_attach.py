@@ -200,6 +200,12 @@ def test_two_names_with_one_id_are_refused():
         attach(model, seed=0)
 
 
+def test_torchs_own_attention_stays_outside_too():
+    model = torch.nn.ModuleList([Dropout(), torch.nn.MultiheadAttention(4, 2, dropout=0.1)])
+    with pytest.warns(UserWarning, match="1 dropout layers are torch's own .*: 1\\."):
+        attach(model, seed=0)
+
+
 def test_torchs_own_layers_stay_outside_and_are_named():
     model = torch.nn.Sequential(Dropout(), torch.nn.Dropout(0.1), torch.nn.Dropout(0.0))
     with pytest.warns(UserWarning, match="1 dropout layers are torch's own .*: 1\\."):

@@ -76,16 +76,18 @@ def _refuse_collision(state: RunState) -> None:
 
 
 def _warn_of_plain_dropout(model: torch.nn.Module) -> None:
-    plain = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd)
-        and not isinstance(module, SiteModule)
-        and module.p > 0
-    ]
+    plain = [name for name, module in model.named_modules() if _drops_outside(module)]
     if plain:
         warnings.warn(
             f"{len(plain)} dropout layers are torch's own and stay outside the run, so their masks "
             f"cannot be replayed: {', '.join(plain[:3])}{', …' if len(plain) > 3 else ''}.",
             stacklevel=3,
         )
+
+
+def _drops_outside(module: torch.nn.Module) -> bool:
+    if isinstance(module, SiteModule):
+        return False
+    if isinstance(module, torch.nn.MultiheadAttention):
+        return module.dropout > 0
+    return isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0
