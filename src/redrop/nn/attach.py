@@ -86,8 +86,9 @@ def _warn_of_plain_dropout(model: torch.nn.Module) -> None:
 
 
 def _drops_outside(module: torch.nn.Module) -> bool:
-    if isinstance(module, SiteModule):
-        return False
-    if isinstance(module, torch.nn.MultiheadAttention):
-        return module.dropout > 0
-    return isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0
+    p = 0.0
+    if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+        p = module.p
+    elif isinstance(module, torch.nn.MultiheadAttention):
+        p = module.dropout
+    return p > 0 and not isinstance(module, SiteModule)
