@@ -1,7 +1,5 @@
 """Dropout on single attention connections, after the softmax."""
 
-from torch import Tensor
-
 from redrop.nn.dropout import Dropout
 
 
@@ -33,6 +31,3 @@ class AttentionDropout(Dropout):
 
     def __init__(self, p: float = 0.0) -> None:
         super().__init__(p, inplace=False)
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch.nn.Dropout's name for it
-        return super().forward(input)

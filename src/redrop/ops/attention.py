@@ -20,6 +20,7 @@ from redrop.ops import attention_operator  # noqa: F401 - defines torch.ops.redr
 from redrop.ops.attention_composite import composite, composite_gradients
 from redrop.ops.key import as_key_tensor
 from redrop.ops.plain import is_plain
+from redrop.ops.window import to_schema
 
 
 def attention(
@@ -88,7 +89,7 @@ def attention(
         return composite(query, key, value, attn_mask, plan, named)
     if packed is not None:
         raise UsageError("Packed attention cannot be traced yet. Compile around it, or pad.")
-    sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
+    sizes, offset = to_schema(window)
     out, _ = torch.ops.redrop.attention(
         *(query, key, value, attn_mask, as_key_tensor(mask_key)),
         *(dropped_below, is_causal, factor, sizes, offset),

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from redrop.kernels.attention_dispatch import select_attention
 from redrop.kernels.attention_plan import AttentionPlan, empty_normalizer
-from redrop.mask.window import Window
 from redrop.ops.attention_composite import composite_gradients
+from redrop.ops.window import from_schema
 
 _library = torch.library.Library("redrop", "FRAGMENT")
 _WHERE = "Tensor mask_key, int threshold, bool is_causal, float scale, SymInt[]? sizes, "
@@ -38,13 +38,12 @@ def _plan(
     sizes: list[int] | None,
     offset: list[int] | None,
 ) -> AttentionPlan:
-    is_whole = sizes is None or offset is None
     return AttentionPlan(
         scale=scale,
         is_causal=is_causal,
         key=int(mask_key) % 2**64,
         threshold=threshold,
-        window=None if is_whole else Window(tuple(sizes), tuple(offset)),  # type: ignore[arg-type]
+        window=from_schema(sizes, offset),
     )
 
 

@@ -22,6 +22,7 @@ from redrop.mask.window import Window
 from redrop.ops.key import as_key_tensor
 from redrop.ops.plain import is_plain
 from redrop.ops.transform import DropoutUnderTransform
+from redrop.ops.window import from_schema, to_schema
 
 Mask = tuple[int, int, Window | None, tuple[int, ...]]
 """The integers that name a mask: key, threshold, window and shared dimensions."""
@@ -79,7 +80,7 @@ def dropout(
     if torch._C._are_functorch_transforms_active():
         y = DropoutUnderTransform.apply(x, key, p, window, tuple(shared), dropout)
         return x.copy_(y) if inplace else y
-    sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
+    sizes, offset = to_schema(window)
     y = torch.ops.redrop.dropout(x, as_key_tensor(key), dropped_below, sizes, offset, list(shared))
     return x.copy_(y) if inplace else y
 
@@ -118,8 +119,7 @@ def _operator(
     offset: list[int] | None,
     shared: list[int],
 ) -> Tensor:
-    whole = sizes is None or offset is None
-    window = None if whole else Window(tuple(sizes), tuple(offset))  # type: ignore[arg-type]
+    window = from_schema(sizes, offset)
     return _run(x, (int(key) % 2**64, threshold, window, tuple(shared)), False)
 
 

@@ -25,6 +25,7 @@ from redrop.mask.window import Window
 from redrop.ops.key import as_key_tensor
 from redrop.ops.random_bits import random_bits
 from redrop.ops.transform import DropoutUnderTransform
+from redrop.ops.window import from_schema, to_schema
 
 _library = torch.library.Library("redrop", "FRAGMENT")
 _library.define(
@@ -79,7 +80,7 @@ def gaussian_dropout(
     if torch._C._are_functorch_transforms_active():
         y = DropoutUnderTransform.apply(x, key, p, window, tuple(shared), gaussian_dropout)
     else:
-        sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
+        sizes, offset = to_schema(window)
         shared = list(shared)
         y = torch.ops.redrop.gaussian_dropout(x, as_key_tensor(key), p, sizes, offset, shared)
     return x.copy_(y) if inplace else y
@@ -128,7 +129,7 @@ def _operator(
     offset: list[int] | None,
     shared: list[int],
 ) -> Tensor:
-    window = None if sizes is None or offset is None else Window(tuple(sizes), tuple(offset))
+    window = from_schema(sizes, offset)
     noise = gaussian_noise(key, p, x.shape, window=window, shared=shared, device=x.device)
     compute = torch.float64 if x.dtype == torch.float64 else torch.float32
     return torch.empty_like(x).copy_(x.to(compute) * noise.to(compute))

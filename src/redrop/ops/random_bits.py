@@ -8,6 +8,7 @@ from torch import Tensor
 from redrop.kernels import eager
 from redrop.mask.window import Window
 from redrop.ops.key import as_key_tensor
+from redrop.ops.window import from_schema, to_schema
 
 _library = torch.library.Library("redrop", "FRAGMENT")
 _library.define(
@@ -44,7 +45,7 @@ def random_bits(
     >>> [f"{u:08x}" for u in random_bits(0x8B1EF9904FBD598E, (3,)).tolist()]
     ['007b156c', 'bd4e82e5', 'b9da6665']
     """
-    sizes, offset = (window.sizes, window.offset) if window is not None else (None, None)
+    sizes, offset = to_schema(window)
     bits: Tensor = torch.ops.redrop.random_bits(
         as_key_tensor(key), list(shape), sizes, offset, list(shared), torch.device(device)
     )
@@ -60,7 +61,7 @@ def _operator(
     shared: list[int],
     device: torch.device,
 ) -> Tensor:
-    window = None if sizes is None or offset is None else Window(tuple(sizes), tuple(offset))
+    window = from_schema(sizes, offset)
     number = int(key) % 2**64
     bits = eager.random_bits(number, tuple(shape), window, tuple(shared), device)
     return bits.expand(shape).contiguous()
