@@ -30,7 +30,8 @@ inline uint16_t to_bfloat16(float x) {
     uint32_t bits;
     __builtin_memcpy(&bits, &x, sizeof bits);
     if (x != x) return static_cast<uint16_t>(bits >> 16 | 0x40);  // stay a (quiet) NaN
-    return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);  // nearest, ties to even
+    // To nearest, ties to even.
+    return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 inline void store_element(float* p, float x) { *p = x; }
 inline void store_element(uint16_t* p, float x) { *p = to_bfloat16(x); }

@@ -9,8 +9,6 @@
 // afterwards; their number follows from the shape alone, so that threads change no bit.
 #pragma once
 
-#include <omp.h>
-
 #include "attention_softmax.h"
 
 namespace redrop {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "attention_backward.h"
+#include "parallel.h"
 
 namespace redrop {
 namespace {
@@ -147,23 +148,18 @@ void attention_backward(const AttentionParams& p) {
     const Scratch shares(
         divided ? plan.shares * heads * plan.grad_rows * plan.widths.head_columns : 0, 1);
     float* shared = divided ? shares.of_thread(0) : nullptr;
-#pragma omp parallel num_threads(p.threads)
-    {
+    const int64_t key_heads = p.batch * p.kv_heads;
+    run_tasks(key_heads * plan.shares, p.threads, [&](int64_t task, int thread) {
         const BackwardScratch mine =
-            backward_scratch<Arithmetic>(p, plan, scratch.of_thread(omp_get_thread_num()));
-        const int64_t key_heads = p.batch * p.kv_heads;
-#pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < key_heads * plan.shares; ++task) {
-            const int64_t b = task % key_heads / p.kv_heads;
-            backward_task<Arithmetic>(BackwardTask{p, plan, mine, sequence_at(p, b),
-                                                   task % p.kv_heads, task / key_heads, shared});
-        }
-        if (divided) {
-#pragma omp for schedule(dynamic)
-            for (int64_t head = 0; head < heads; ++head)
-                add_shares<Arithmetic>(p, plan, shared, head / p.heads, head % p.heads);
-        }
-    }
+            backward_scratch<Arithmetic>(p, plan, scratch.of_thread(thread));
+        const int64_t b = task % key_heads / p.kv_heads;
+        backward_task<Arithmetic>(BackwardTask{p, plan, mine, sequence_at(p, b),
+                                               task % p.kv_heads, task / key_heads, shared});
+    });
+    if (!divided) return;
+    run_tasks(heads, p.threads, [&](int64_t head, int) {
+        add_shares<Arithmetic>(p, plan, shared, head / p.heads, head % p.heads);
+    });
 }
 
 }  // namespace

@@ -4,9 +4,8 @@
 // values is packed once and used by all its query tiles.
 #pragma once
 
-#include <omp.h>
-
 #include "attention_softmax.h"
+#include "parallel.h"
 
 namespace redrop {
 namespace {
@@ -117,7 +116,8 @@ void finish_rows(const ForwardHead<Arithmetic>& head, int64_t h, int64_t first, 
     using Element = typename Arithmetic::Storage;
     const AttentionParams& p = head.p;
     const Sequence& seq = head.sequence;
-    Element* out = head_rows<Element>(p, p.out, seq.index, h, seq.first_query) + first * p.out.token;
+    Element* out = head_rows<Element>(p, p.out, seq.index, h, seq.first_query);
+    out += first * p.out.token;
     float* normalizer = head_rows<float>(p, p.normalizer, seq.index, h, seq.first_query);
     normalizer += first * p.normalizer.token;
     for (int64_t i = 0; i < rows; ++i) {
@@ -171,23 +171,17 @@ void attention_forward(const AttentionParams& p) {
     using Element = typename Arithmetic::Storage;
     const Scratch scratch(forward_scratch<Arithmetic>(p, nullptr).size, p.threads);
     const int64_t heads = p.batch * p.heads, blocks = ceil_div(p.queries, task_queries);
-#pragma omp parallel num_threads(p.threads)
-    {
-        const ForwardScratch mine =
-            forward_scratch<Arithmetic>(p, scratch.of_thread(omp_get_thread_num()));
-#pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < heads * blocks; ++task) {
-            // Last rows first: with a causal mask they are the long ones.
-            const int64_t first = (blocks - 1 - task / heads) * task_queries;
-            const int64_t b = task % heads / p.heads, h = task % p.heads;
-            const Sequence sequence = sequence_at(p, b);
-            if (first >= sequence.queries) continue;
-            const ForwardHead<Arithmetic> head{
-                p, mine, sequence, widths_of<Arithmetic>(p), head_mask<Element>(p, b, h),
-                head_dropout(p, b, h)};
-            forward_task(head, h, first);
-        }
-    }
+    run_tasks(heads * blocks, p.threads, [&](int64_t task, int thread) {
+        // Last rows first: with a causal mask they are the long ones.
+        const int64_t first = (blocks - 1 - task / heads) * task_queries;
+        const int64_t b = task % heads / p.heads, h = task % p.heads;
+        const Sequence sequence = sequence_at(p, b);
+        if (first >= sequence.queries) return;
+        const ForwardHead<Arithmetic> head{
+            p, forward_scratch<Arithmetic>(p, scratch.of_thread(thread)), sequence,
+            widths_of<Arithmetic>(p), head_mask<Element>(p, b, h), head_dropout(p, b, h)};
+        forward_task(head, h, first);
+    });
 }
 
 }  // namespace

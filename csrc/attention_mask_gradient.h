@@ -91,20 +91,16 @@ void attention_mask_gradient(const AttentionParams& p) {
     const int64_t heads = p.grad_mask_head == 0 ? 1 : p.heads;
     const int64_t task_keys = p.grad_mask_key == 0 ? larger_of(p.keys, 1) : key_tile;
     const int64_t tiles = ceil_div(p.keys, task_keys);
-#pragma omp parallel num_threads(p.threads)
-    {
+    run_tasks(samples * heads * tiles, p.threads, [&](int64_t task, int thread) {
         const BackwardScratch mine =
-            backward_scratch<Arithmetic>(p, plan, scratch.of_thread(omp_get_thread_num()));
-#pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < samples * heads * tiles; ++task) {
-            const int64_t first = task % tiles * task_keys;
-            const int64_t h = task / tiles % heads, b = task / tiles / heads;
-            float* grad = reinterpret_cast<float*>(p.grad_mask) + b * p.grad_mask_batch +
-                          h * p.grad_mask_head;
-            mask_gradient_task<Arithmetic>(MaskGradientTask{p, plan, mine, b, h, grad}, first,
-                                           smaller_of(p.keys, first + task_keys));
-        }
-    }
+            backward_scratch<Arithmetic>(p, plan, scratch.of_thread(thread));
+        const int64_t first = task % tiles * task_keys;
+        const int64_t h = task / tiles % heads, b = task / tiles / heads;
+        float* grad =
+            reinterpret_cast<float*>(p.grad_mask) + b * p.grad_mask_batch + h * p.grad_mask_head;
+        mask_gradient_task<Arithmetic>(MaskGradientTask{p, plan, mine, b, h, grad}, first,
+                                       smaller_of(p.keys, first + task_keys));
+    });
 }
 
 }  // namespace

@@ -56,11 +56,13 @@ inline Vector scale_or_zero(Vector a, Vector n, Vector x, float floor) {
     const __m256 live = _mm256_cmp_ps(x.v, _mm256_set1_ps(floor), _CMP_NLT_UQ);
     // A NaN makes a power that may be anything; the sum puts it back.
     const __m256 scaled = _mm256_mul_ps(a.v, _mm256_castsi256_ps(power));
-    return {_mm256_and_ps(live, _mm256_blendv_ps(scaled, x.v, _mm256_cmp_ps(x.v, x.v, _CMP_UNORD_Q)))};
+    const __m256 is_nan = _mm256_cmp_ps(x.v, x.v, _CMP_UNORD_Q);
+    return {_mm256_and_ps(live, _mm256_blendv_ps(scaled, x.v, is_nan))};
 }
 
 inline Vector load_bfloat16(const uint16_t* p) {
-    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m256i wide = _mm256_cvtepu16_epi32(narrow);
     return {_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16))};
 }
 

@@ -48,7 +48,9 @@ inline Integers lane_mask(uint32_t bits) {
     return (Integers{b, b, b, b} & bit) == bit;
 }
 // Lane i is a[i] where bit i is set, else b[i] (or zero).
-inline Vector select(uint32_t bits, Vector a, Vector b) { return {pick(lane_mask(bits), a.v, b.v)}; }
+inline Vector select(uint32_t bits, Vector a, Vector b) {
+    return {pick(lane_mask(bits), a.v, b.v)};
+}
 inline Vector select(uint32_t bits, Vector a) { return select(bits, a, zeros()); }
 
 // Adding 1.5 * 2^23 leaves no bits behind the point; good for |a| < 2^22.

@@ -18,46 +18,18 @@ using namespace redrop;
 
 namespace {
 
-// Best first. Which sets this machine can run does not change while it runs.
-const Kernels* const all_kernels[] = {
-#if defined(__x86_64__)
-    &avx512_kernels,
-    &avx2_kernels,
-#endif
-    &portable_kernels,
-};
-
-bool is_supported(const Kernels& kernels) {
-#if defined(__x86_64__)
-    if (&kernels == &avx512_kernels)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    if (&kernels == &avx2_kernels)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-               __builtin_cpu_supports("f16c");
-#endif
-    return &kernels == &portable_kernels;
-}
-
-const Kernels& best_kernels() {
-    for (const Kernels* kernels : all_kernels)
-        if (is_supported(*kernels)) return *kernels;
-    return portable_kernels;
-}
-
-const Kernels& named_kernels(const char* isa) {
-    static const Kernels& best = best_kernels();
-    if (isa[0] == '\0') return best;
-    for (const Kernels* kernels : all_kernels)
-        if (std::string(isa) == kernels->name && is_supported(*kernels)) return *kernels;
-    throw std::invalid_argument(std::string("This machine has no instruction set '") + isa + "'.");
+template <class Table>
+const Table& existing(const Table* table, const char* isa) {
+    if (table == nullptr)
+        throw std::invalid_argument(std::string("This machine has no instruction set '") + isa +
+                                    "'.");
+    return *table;
 }
 
 nb::list supported_isa() {
     nb::list names;
-    for (const Kernels* kernels : all_kernels)
-        if (is_supported(*kernels)) names.append(kernels->name);
+    for (const char* isa : {"avx512", "avx2", "portable"})
+        if (kernels_of(isa) != nullptr) names.append(isa);
     return names;
 }
 
@@ -65,7 +37,7 @@ nb::list supported_isa() {
 template <class Call>
 void run(void (*Kernels::*entry)(const Call&, const Layout&), const char* isa, const Call& call,
          const Layout& layout) {
-    const Kernels& kernels = named_kernels(isa);
+    const Kernels& kernels = existing(kernels_of(isa), isa);
     nb::gil_scoped_release release;
     (kernels.*entry)(call, layout);
 }
@@ -171,6 +143,11 @@ void gelu(uintptr_t in, uintptr_t bias, uintptr_t grad_out, uintptr_t out, uintp
     run(&Kernels::gelu, isa, call, layout_of(shape, dims));
 }
 
+void random_bits(uintptr_t out, const nb::tuple& dims, uint64_t key, int threads,
+                 const char* isa) {
+    run(&Kernels::random_bits, isa, RandomBitsCall{out, key, threads}, part_layout(dims));
+}
+
 nb::list supported_attention_isa() {
     nb::list names;
     for (const char* isa : {"avx512bf16", "avx512", "avx2", "portable"})
@@ -180,12 +157,9 @@ nb::list supported_attention_isa() {
 
 void run_attention(void (*AttentionKernels::*pass)(const AttentionParams&),
                    const AttentionParams& params, const char* isa) {
-    const AttentionKernels* kernels = attention_kernels(isa);
-    if (kernels == nullptr)
-        throw std::invalid_argument(std::string("This machine has no instruction set '") + isa +
-                                    "'.");
+    const AttentionKernels& kernels = existing(attention_kernels(isa), isa);
     nb::gil_scoped_release release;
-    (kernels->*pass)(params);
+    (kernels.*pass)(params);
 }
 
 // The fields of AttentionParams under their own names.
@@ -238,6 +212,8 @@ NB_MODULE(_core, m) {
           "shape"_a, "dims"_a, "key"_a, "threshold"_a, "threads"_a, "isa"_a = "");
     m.def("gelu", &gelu, "in_ptr"_a, "bias_ptr"_a, "grad_out_ptr"_a, "out_ptr"_a, "grad_bias_ptr"_a,
           "is_tanh"_a, "storage"_a, "shape"_a, "dims"_a, "key"_a, "threshold"_a, "threads"_a,
+          "isa"_a = "");
+    m.def("random_bits", &random_bits, "out_ptr"_a, "dims"_a, "key"_a, "threads"_a,
           "isa"_a = "");
     m.def("prefer_huge_pages", &prefer_huge_pages, "start"_a, "size"_a);
     bind_attention(m);

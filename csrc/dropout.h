@@ -22,28 +22,15 @@ template <class T>
 }
 
 #if defined(REDROP_AVX512)
-// 32 elements a vector: even and odd ones are float32 numbers once the other half is shifted or
-// masked away, which is half the work of widening and narrowing. A NaN times a number keeps its
-// low bits zero, so that rounding cannot carry it away.
+// 32 elements a vector; a NaN times a number keeps its low bits zero.
 [[gnu::always_inline]] inline void scale_128(const Bfloat16* in, Bfloat16* out, const Kept& kept,
                                              float scale) {
     const __m512 factor = splat(scale);
-    const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7FFF);
-    const __m512i odd_words = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000));
-    const auto round = [&](__m512 v) {
-        const __m512i bits = _mm512_castps_si512(v);
-        const __m512i tie = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
-        return _mm512_add_epi32(_mm512_add_epi32(bits, half), tie);
-    };
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-        const __m512i x = _mm512_loadu_si512(in + 32 * j);
-        const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
-        const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(x, odd_words));
-        const __m512i high = round(odd * factor), low = round(even * factor);
-        const __m512i both =
-            _mm512_ternarylogic_epi32(odd_words, high, _mm512_srli_epi32(low, 16), 0xCA);
-        _mm512_storeu_si512(out + 32 * j, _mm512_maskz_mov_epi16(kept.m[j], both));
+        const Bfloat16Pair x = split_bfloat16(_mm512_loadu_si512(in + 32 * j));
+        const __m512i y = join_bfloat16(Bfloat16Pair{x.even * factor, x.odd * factor});
+        _mm512_storeu_si512(out + 32 * j, _mm512_maskz_mov_epi16(kept.m[j], y));
     }
 }
 #endif
@@ -54,6 +41,7 @@ struct DenseDropout {
     T* out;
     typename Lanes<T>::Scalar scale;
     static constexpr int count = Lanes<T>::count;
+    static constexpr int at_once = sizeof(T) == 2 ? 3 : (sizeof(T) == 4 ? 2 : 1);
 
     static constexpr int64_t in_step() { return 1; }
     static constexpr int64_t out_step() { return 1; }
@@ -79,9 +67,18 @@ struct DenseDropout {
     }
 
     void shared(int64_t i, int64_t o, int64_t n, bool is_kept) const {
-        const Kept kept = all_alike(is_kept);
+        if (!is_kept) {
+            __builtin_memset(static_cast<void*>(out + o), 0, static_cast<size_t>(n) * sizeof(T));
+            return;
+        }
+        const Kept kept = all_alike(true);
         for (; n >= 128; n -= 128, i += 128, o += 128) whole(i, o, kept);
-        if (n > 0) part(i, o, kept, static_cast<int>(n));
+        const auto factor = splat(scale);
+        for (; n >= count; n -= count, i += count, o += count)
+            store(out + o, load(in + i) * factor);
+        if (n == 0) return;
+        const int left = static_cast<int>(n);
+        store_first(out + o, load_first(in + i, left) * factor, left);
     }
 };
 
@@ -92,6 +89,7 @@ struct StridedDropout {
     T* out;
     typename Lanes<T>::Scalar scale;
     int64_t in_stride, out_stride;
+    static constexpr int at_once = 1;
 
     int64_t in_step() const { return in_stride; }
     int64_t out_step() const { return out_stride; }

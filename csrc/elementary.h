@@ -37,7 +37,8 @@ template <int n>
     const Floats n = shifted - rounding;
     const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
     const Floats e = polynomial(r, p) * (r * r) + r + 1.0f;
-    const Floats scaled = reinterpret_cast<Floats>(bits_of_lanes(e) + (bits_of_lanes(shifted) << 23));
+    const Ints exponent = bits_of_lanes(shifted) << 23;
+    const Floats scaled = reinterpret_cast<Floats>(bits_of_lanes(e) + exponent);
     const Floats capped = pick(x > 88.3f, splat(__builtin_inff()), scaled);
     return pick(x < -87.0f, Floats{}, pick(x == x, capped, x));
 }

@@ -53,6 +53,7 @@ struct GeluBase {
     int64_t cols;
     float scale;
     static constexpr int count = Lanes<T>::count;
+    static constexpr int at_once = 2;
 
     static constexpr int64_t in_step() { return 1; }
     static constexpr int64_t out_step() { return 1; }
@@ -189,10 +190,10 @@ inline void gelu_backward_as(const GeluCall& call, const Layout& layout) {
     } else {
         const int64_t blocks = smaller(rows, max_blocks);
         double* totals = new double[static_cast<size_t>(blocks * cols)]();
-#pragma omp parallel for schedule(dynamic, 1) num_threads(call.threads)
-        for (int64_t b = 0; b < blocks; ++b)
+        run_tasks(blocks, call.threads, [&](int64_t b, int) {
             gelu_block(layout, rule, operation, rows * b / blocks, rows * (b + 1) / blocks,
                        totals + b * cols);
+        });
         float* grad_bias = reinterpret_cast<float*>(call.grad_bias);
         for (int64_t col = 0; col < cols; ++col) {
             double sum = 0.0;

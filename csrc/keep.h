@@ -7,8 +7,8 @@
 // compiled for:
 //   keep128(rule, group)   16 consecutive groups of the row of `rule`
 //   keep_groups(...)       16 groups from anywhere
-// keep_row is keep128 in the form that loops over vectors like best: `Kept`; keep_row_pair gives
-// 32 groups, which AVX-512 does faster than twice 16.
+// keep_row is keep128 in the form that loops over vectors like best: `Kept`. RowRun<n> is n of them
+// side by side, 16 * n groups, which AVX-512 does faster than one after the other.
 // Thresholds are below 2^32 here: p = 1 never reaches a kernel.
 #pragma once
 
@@ -121,12 +121,14 @@ inline Keep128 to_bits(const Kept& kept) { return kept; }
 inline Kept from_bits(Keep128 kept) { return kept; }
 inline Kept keep_row(const RowRule& rule, uint32_t group) { return keep128(rule, group); }
 
-struct KeptPair {
-    Kept first, second;
+template <int n>
+struct RowRun {
+    const RowRule& rule;
+    uint32_t group;
+
+    RowRun(const RowRule& r, uint32_t g) : rule(r), group(g) {}
+    Kept kept(int i) const { return keep_row(rule, group + 16 * static_cast<uint32_t>(i)); }
 };
-inline KeptPair keep_row_pair(const RowRule& rule, uint32_t group) {
-    return KeptPair{keep_row(rule, group), keep_row(rule, group + 16)};
-}
 #endif
 
 inline Keep128 keep128(uint64_t key, uint32_t threshold, uint32_t plane, uint32_t row,

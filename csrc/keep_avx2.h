@@ -112,7 +112,8 @@ inline Bits64 keep64(uint64_t key, uint32_t threshold, const uint32_t* group, co
     return decide64(a, b, threshold);
 }
 
-[[gnu::always_inline]] inline Keep128 keep_groups(uint64_t key, uint32_t threshold, const Groups16& at) {
+[[gnu::always_inline]] inline Keep128 keep_groups(uint64_t key, uint32_t threshold,
+                                                  const Groups16& at) {
     const Bits64 low = keep64(key, threshold, at.group, at.row, at.plane);
     const Bits64 high = keep64(key, threshold, at.group + 8, at.row + 8, at.plane + 8);
     const Keep128 kept{low.kept, high.kept};

@@ -18,10 +18,6 @@ struct Kept {
     __mmask32 m[4];
 };
 
-struct KeptPair {
-    Kept first, second;
-};
-
 // Eight calls; in each 64-bit lane only the low word counts.
 struct PhiloxLanes {
     __m512i c0, c1, c2, c3;
@@ -134,14 +130,23 @@ template <int n>
     return decide_row(rule, group, s[0], s[1]);
 }
 
-// Four independent chains hide the multiplier's latency: a quarter faster than twice keep_row.
-[[gnu::always_inline]] inline KeptPair keep_row_pair(const RowRule& rule, uint32_t group) {
-    PhiloxLanes s[4];
-    start_row(rule.start, group, s);
-    philox_rounds_from(2, rule.key, s);
-    return KeptPair{decide_row(rule, group, s[0], s[1]),
-                    decide_row(rule, group + 16, s[2], s[3])};
-}
+// Independent chains hide the multiplier's latency. On a Zen 5, ns for 128 columns: 16.1 with the
+// two chains of keep_row, 12.8 with four, 10.5 with six, 11.4 with eight.
+// There are 8 mask registers: a part is decided when it is wanted.
+template <int n>
+struct RowRun {
+    const RowRule& rule;
+    uint32_t group;
+    PhiloxLanes s[2 * n];
+
+    [[gnu::always_inline]] RowRun(const RowRule& r, uint32_t g) : rule(r), group(g) {
+        start_row(rule.start, group, s);
+        philox_rounds_from(2, rule.key, s);
+    }
+    [[gnu::always_inline]] Kept kept(int i) const {
+        return decide_row(rule, group + 16 * static_cast<uint32_t>(i), s[2 * i], s[2 * i + 1]);
+    }
+};
 
 [[gnu::always_inline]] inline Keep128 keep128(const RowRule& rule, uint32_t group) {
     return to_bits(keep_row(rule, group));
@@ -153,7 +158,8 @@ inline __m512i load_lanes(const uint32_t* eight) {
     return _mm512_permutexvar_epi64(lane_offsets(), wide);
 }
 
-[[gnu::always_inline]] inline Keep128 keep_groups(uint64_t key, uint32_t threshold, const Groups16& at) {
+[[gnu::always_inline]] inline Keep128 keep_groups(uint64_t key, uint32_t threshold,
+                                                  const Groups16& at) {
     const __m512i tag = _mm512_setzero_si512();
     PhiloxLanes s[2] = {
         {load_lanes(at.group), load_lanes(at.row), load_lanes(at.plane), tag},

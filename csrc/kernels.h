@@ -1,5 +1,5 @@
 // What the binding sees of the kernels: plain structs in, one table of functions per instruction
-// set. Each table is filled in a file of its own (isa_*.cpp), compiled for that set.
+// set. Each table is filled in a file of its own (isa/*.cpp), compiled for that set.
 #pragma once
 
 #include <cstdint>
@@ -41,11 +41,18 @@ struct GeluCall {
     int threads;
 };
 
+struct RandomBitsCall {
+    uintptr_t out;  // contiguous, int64
+    uint64_t key;
+    int threads;
+};
+
 struct Kernels {
     const char* name;
     void (*dropout)(const DropoutCall&, const Layout&);
     void (*dropout_add)(const DropoutAddCall&, const Layout&);
     void (*gelu)(const GeluCall&, const Layout&);
+    void (*random_bits)(const RandomBitsCall&, const Layout&);
 };
 
 extern const Kernels portable_kernels;
@@ -53,5 +60,9 @@ extern const Kernels portable_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 #endif
+
+// "portable", "avx2", "avx512", or "" for the best one this machine runs. Null where the name is
+// unknown or the machine cannot run it.
+const Kernels* kernels_of(const char* isa);
 
 }  // namespace redrop

@@ -74,7 +74,8 @@ inline bool is_linear(const Layout& layout) {
     int64_t expected = 1;
     for (int i = layout.ndim - 1; i >= 0; --i) {
         const Dim& dim = layout.dims[i];
-        if (dim.size != 1 && (dim.in_stride != expected || dim.out_stride != expected)) return false;
+        const bool is_next = dim.in_stride == expected && dim.out_stride == expected;
+        if (dim.size != 1 && !is_next) return false;
         expected *= dim.size;
     }
     return true;

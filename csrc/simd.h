@@ -4,7 +4,7 @@
 //   Lanes<T>::Vector, ::count   the vector that computes on elements stored as T, and its lanes
 //   load, store                 whole vectors, any alignment; half types are computed in float32
 //   load_first, store_first     only the first n elements are touched
-//   select(kept, j, v)          v where lanes [j*count, (j+1)*count) of 128 columns are kept, else 0
+//   select(kept, j, v)          v where columns [j*count, (j+1)*count) of 128 are kept, or 0
 #pragma once
 
 #include <cstddef>
@@ -56,9 +56,9 @@ using Ints = decltype(Floats{} < Floats{});
 inline Floats splat(float x) { return x - Floats{}; }
 inline Doubles splat(double x) { return x - Doubles{}; }
 
-// Fetches what will be read in 16 to 32 vectors' time. Between its bursts of loads a kernel computes
-// decisions for so long that hardware prefetching loses track: on a Zen 5 this makes a tensor that
-// comes from memory 2.5 times faster. Prefetching past the end of a tensor is harmless.
+// Fetches what will be read in 16 to 32 vectors' time. Between its bursts of loads a kernel
+// computes decisions for so long that hardware prefetching loses track: on a Zen 5 this makes a
+// tensor that comes from memory 2.5 times faster. Prefetching past the end of a tensor is harmless.
 template <class T>
 [[gnu::always_inline]] inline void prefetch_128(const T* from) {
     constexpr int ahead = 2048, line = 64;  // bytes

@@ -29,6 +29,32 @@ inline __m256i round_to_bfloat16(Floats v) {
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(safe, 16));
 }
 
+// 32 bfloat16 as float32: even and odd ones are numbers once the other half is shifted or masked
+// away, which is half the work of widening and narrowing.
+struct Bfloat16Pair {
+    __m512 even, odd;
+};
+
+inline __m512i odd_words() { return _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000)); }
+
+inline Bfloat16Pair split_bfloat16(__m512i x) {
+    return Bfloat16Pair{_mm512_castsi512_ps(_mm512_slli_epi32(x, 16)),
+                        _mm512_castsi512_ps(_mm512_and_si512(x, odd_words()))};
+}
+
+// As round_to_bfloat16, without its care for NaNs: their low 16 bits have to be zero, so that no
+// rounding can carry. They are where all that went in came from bfloat16.
+inline __m512i join_bfloat16(const Bfloat16Pair& y) {
+    const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7FFF);
+    const auto round = [&](__m512 v) {
+        const __m512i bits = _mm512_castps_si512(v);
+        const __m512i tie = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
+        return _mm512_add_epi32(_mm512_add_epi32(bits, half), tie);
+    };
+    const __m512i low = _mm512_srli_epi32(round(y.even), 16);
+    return _mm512_ternarylogic_epi32(odd_words(), round(y.odd), low, 0xCA);
+}
+
 inline __m256i round_to_float16(Floats v) {
     return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -48,7 +74,9 @@ inline void store(Bfloat16* to, Floats v) { store16(to, round_to_bfloat16(v)); }
 inline void store(Float16* to, Floats v) { store16(to, round_to_float16(v)); }
 inline void store(double* to, Doubles v) { _mm512_storeu_pd(to, v); }
 
-inline Floats load_first(const float* from, int n) { return _mm512_maskz_loadu_ps(first16(n), from); }
+inline Floats load_first(const float* from, int n) {
+    return _mm512_maskz_loadu_ps(first16(n), from);
+}
 inline Floats load_first(const Bfloat16* from, int n) {
     return widen_bfloat16(_mm256_maskz_loadu_epi16(first16(n), from));
 }

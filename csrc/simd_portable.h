@@ -27,7 +27,8 @@ inline float to_float(Bfloat16 x) { return float_of(static_cast<uint32_t>(x.bits
 inline float to_float(Float16 x) {
     const uint32_t magnitude = x.bits & 0x7FFF, sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
     if (magnitude >= 0x7C00) return float_of(sign | 0x7F800000 | (magnitude & 0x3FF) << 13);
-    if (magnitude < 0x400) return float_of(sign | bits_of(static_cast<float>(magnitude) * 0x1p-24f));
+    if (magnitude < 0x400)
+        return float_of(sign | bits_of(static_cast<float>(magnitude) * 0x1p-24f));
     return float_of(sign | ((magnitude << 13) + (112u << 23)));
 }
 

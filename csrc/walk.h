@@ -2,15 +2,21 @@
 //
 //   out                            pointer to the output
 //   in_step(), out_step()          memory step of the last dimension, in elements
+//   at_once                        how many times 128 columns to decide at once, 1 to 3
 //   whole(in, out, kept)           128 elements with their decisions, at these memory offsets
 //   part(in, out, kept, n)         the same for the first n < 128
 //   shared(in, out, n, is_kept)    n elements that share one decision
+//
+// More at once are decided faster (RowRun), but then come longer bursts of loads and stores, and a
+// core has only some two dozen buffers for lines on their way: dropout of float32 from memory takes
+// twice as long with three as with two.
 //
 // Elements come in logical order from `begin` to `end`, so any split over threads gives the same.
 #pragma once
 
 #include "keep.h"
 #include "layout.h"
+#include "parallel.h"
 
 namespace redrop {
 namespace {
@@ -31,6 +37,19 @@ inline Kept drop_first_columns(Keep128 k, int n) {
     return from_bits(Keep128{k.lo >> n | k.hi << (64 - n), k.hi >> n});
 }
 
+// 128 * n columns from the first of `group` on; `in` and `out` move past them.
+template <int n, class Operation>
+[[gnu::always_inline]] inline void whole_run(const RowRule& rule, uint32_t group, int64_t& in,
+                                             int64_t& out, Operation& operation) {
+    const RowRun<n> run(rule, group);
+#pragma GCC unroll 4
+    for (int i = 0; i < n; ++i) {
+        operation.whole(in, out, run.kept(i));
+        in += 128 * operation.in_step();
+        out += 128 * operation.out_step();
+    }
+}
+
 // n consecutive columns of one row, the first of which need not begin a group.
 template <class Operation>
 [[gnu::always_inline]] inline void walk_row(const RowRule& rule, uint64_t col, int64_t in,
@@ -46,18 +65,18 @@ template <class Operation>
         n -= head;
         group += 16;
     }
-    const int64_t in_step = 128 * operation.in_step(), out_step = 128 * operation.out_step();
-    for (; n >= 256; n -= 256, group += 32, in += 2 * in_step, out += 2 * out_step) {
-        const KeptPair kept = keep_row_pair(rule, group);
-        operation.whole(in, out, kept.first);
-        operation.whole(in + in_step, out + out_step, kept.second);
+    constexpr int at_once = Operation::at_once;
+    for (; n >= 128 * at_once; n -= 128 * at_once, group += 16 * at_once)
+        whole_run<at_once>(rule, group, in, out, operation);
+    if (at_once > 2 && n >= 256) {
+        whole_run<2>(rule, group, in, out, operation);
+        n -= 256;
+        group += 32;
     }
-    if (n >= 128) {
-        operation.whole(in, out, keep_row(rule, group));
+    if (at_once > 1 && n >= 128) {
+        whole_run<1>(rule, group, in, out, operation);
         n -= 128;
         group += 16;
-        in += in_step;
-        out += out_step;
     }
     if (n > 0) operation.part(in, out, keep_row(rule, group), static_cast<int>(n));
 }
@@ -78,21 +97,32 @@ inline void walk_rows(const Layout& layout, const Rule& rule, Operation& operati
     }
 }
 
+// Each run along the last dimension has one decision; 16 runs are decided together.
 template <class Operation>
 inline void walk_shared(const Layout& layout, const Rule& rule, Operation& operation,
                         int64_t begin, int64_t end) {
     const int64_t size = layout.dims[layout.ndim - 1].size;
     Cursor c(layout, begin);
+    Groups16 at = {};
+    int64_t in[16], out[16], length[16];
+    int bit[16];
     while (begin < end) {
-        const int64_t n = smaller(size - c.at, end - begin);
-        const uint32_t group_bits =
-            keep8(rule.key, rule.threshold, static_cast<uint32_t>(c.plane),
-                  static_cast<uint32_t>(c.row), static_cast<uint32_t>(c.col >> 3));
-        operation.shared(c.in_offset + c.at * operation.in_step(),
-                         c.out_offset + c.at * operation.out_step(), n,
-                         (group_bits >> (c.col & 7) & 1) != 0);
-        begin += n;
-        c.next_run();
+        int runs = 0;
+        for (; runs < 16 && begin < end; ++runs) {
+            at.group[runs] = static_cast<uint32_t>(c.col >> 3);
+            at.row[runs] = static_cast<uint32_t>(c.row);
+            at.plane[runs] = static_cast<uint32_t>(c.plane);
+            bit[runs] = static_cast<int>(c.col & 7) + 8 * (runs & 7);
+            in[runs] = c.in_offset + c.at * operation.in_step();
+            out[runs] = c.out_offset + c.at * operation.out_step();
+            length[runs] = smaller(size - c.at, end - begin);
+            begin += length[runs];
+            c.next_run();
+        }
+        const Keep128 kept = keep_groups(rule.key, rule.threshold, at);
+        for (int r = 0; r < runs; ++r)
+            operation.shared(in[r], out[r], length[r],
+                             ((r < 8 ? kept.lo : kept.hi) >> bit[r] & 1) != 0);
     }
 }
 
@@ -240,28 +270,36 @@ inline void walk(const Layout& layout, const Rule& rule, Operation operation, in
 
 constexpr int64_t huge_page = int64_t{1} << 21;  // bytes, on x86-64 and mostly on aarch64
 
-// Splits the elements over threads. Pieces are cut at cache lines of the output; large ones at
-// huge pages, because two threads that first touch the same one would both wait for its zeroing.
-template <class Operation>
-inline void walk_parallel(const Layout& layout, const Rule& rule, Operation operation,
-                          int threads) {
-    const int64_t n = count_elements(layout);
+// Splits n elements of `size` bytes, written from `out` on, over threads: piece(begin, end). Pieces
+// are cut at cache lines of the output; large ones at huge pages, because two threads that first
+// touch the same one would both wait for its zeroing.
+template <class Piece>
+inline void split(int64_t n, const void* out, int64_t size, int threads, const Piece& piece) {
     if (n == 0) return;
-    if (threads <= 1) return walk(layout, rule, operation, 0, n);
+    if (threads <= 1) return piece(0, n);
     // Large tensors get more pieces than threads: a thread that is held up then loses less.
     const int64_t pieces = threads * (n >= (1 << 20) ? 8 : 1);
-    const int64_t size = static_cast<int64_t>(sizeof(*operation.out));
     const int64_t least = (n + pieces - 1) / pieces;
     const bool is_huge = least * size >= huge_page;
     const int64_t unit = is_huge ? huge_page / size : 1024;
-    const int64_t piece = (least + unit - 1) / unit * unit;
+    const int64_t step = (least + unit - 1) / unit * unit;
     // The first piece also takes what lies before the first huge page.
-    const int64_t past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(operation.out) %
+    const int64_t past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) %
                                               static_cast<uintptr_t>(huge_page));
     const int64_t lead = is_huge && past != 0 ? (huge_page - past) / size : 0;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int64_t begin = lead; begin < n; begin += piece)
-        walk(layout, rule, operation, begin == lead ? 0 : begin, smaller(begin + piece, n));
+    run_tasks((n - lead + step - 1) / step, threads, [&](int64_t i, int) {
+        const int64_t begin = lead + i * step;
+        piece(i == 0 ? 0 : begin, smaller(begin + step, n));
+    });
+}
+
+template <class Operation>
+inline void walk_parallel(const Layout& layout, const Rule& rule, Operation operation,
+                          int threads) {
+    const int64_t size = static_cast<int64_t>(sizeof(*operation.out));
+    split(count_elements(layout), operation.out, size, threads, [&](int64_t begin, int64_t end) {
+        walk(layout, rule, operation, begin, end);
+    });
 }
 
 }  // namespace

@@ -58,6 +58,15 @@ def gelu(
 ) -> None:
     """Write dropout(gelu(in + bias)), or with grad_out_ptr the gradients; 0 is no tensor."""
 
+def random_bits(
+    out_ptr: int,
+    dims: tuple[tuple[int, int, int, int, int, bool], ...],
+    key: int,
+    threads: int,
+    isa: str = "",
+) -> None:
+    """Write the 32 random bits of each element into a contiguous int64 tensor."""
+
 def prefer_huge_pages(start: int, size: int) -> None:
     """Ask for huge pages behind a stretch of memory that is about to be written."""
 

@@ -76,7 +76,7 @@ def dropout(
             x_ptr, out_ptr = x.data_ptr(), out.data_ptr()
             _core.dropout(x_ptr, out_ptr, storage, x.shape, key, threshold, threads, isa)
         return out
-    dims = _dims(x, out, window, shared)
+    dims = part_dims(x, out, window, shared)
     if count:
         _core.dropout_part(
             x.data_ptr(), out.data_ptr(), storage, dims, key, threshold, threads, isa
@@ -92,13 +92,18 @@ def fused_dims(x: Tensor, mask: MaskPlan) -> Dims:
     """
     count = x.numel()
     is_whole = mask.window is None and not mask.shared and count < 2**32
-    dims = () if is_whole else _dims(x, x, mask.window, mask.shared)
+    dims = () if is_whole else part_dims(x, x, mask.window, mask.shared)
     if mask.threshold == 0:  # one decision for all, so that no random words are computed
         return ((count, 1, 1, count, 0, True),)
     return dims
 
 
-def _dims(x: Tensor, out: Tensor, window: Window | None, shared: tuple[int, ...]) -> Dims:
+def part_dims(x: Tensor, out: Tensor, window: Window | None, shared: tuple[int, ...]) -> Dims:
+    """Return the dimensions of any tensor for a native kernel.
+
+    Raises:
+        UsageError: The window or a shared dimension does not fit, or there are too many.
+    """
     shape = x.shape
     if len(shape) > MAX_DIMS:
         raise UsageError(

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Backend:
 
 _NATIVE: Backend | None
 try:
-    from redrop.kernels import cpu, gelu, residual
+    from redrop.kernels import cpu, gelu, random_bits, residual
 except ImportError as error:
     # A source tree that was never built, or a machine the build does not fit: everything works,
     # slowly, and every selection says so.
@@ -89,12 +90,28 @@ def select_gelu(x: Tensor) -> Backend:
     return backend
 
 
+def select_random_bits(device: torch.device, ndim: int) -> Callable[..., Tensor]:
+    """Return the kernel that makes the bits of a tensor: f(key, shape, window, shared).
+
+    Warns:
+        BackendWarning: The portable kernel serves it because no fast one does.
+    """
+    if _NATIVE is not None and device.type == "cpu" and ndim <= cpu.MAX_DIMS:
+        return random_bits.random_bits
+    _warn(_reason_at(device, ndim))
+    return partial(eager.random_bits, device=device)
+
+
 def _reason(x: Tensor) -> str:
-    if not x.is_cpu:
-        return f"there is no fast kernel for {x.device.type} tensors"
+    return _reason_at(x.device, x.dim())
+
+
+def _reason_at(device: torch.device, ndim: int) -> str:
+    if device.type != "cpu":
+        return f"there is no fast kernel for {device.type} tensors"
     if _NATIVE is None:
         return _NO_NATIVE
-    return f"the CPU kernel takes at most {cpu.MAX_DIMS} dimensions, this tensor has {x.dim()}"
+    return f"the CPU kernel takes at most {cpu.MAX_DIMS} dimensions, this tensor has {ndim}"
 
 
 def _eager_backend(reason: str) -> Backend:
@@ -109,8 +126,12 @@ def _eager_backend(reason: str) -> Backend:
 
 
 def _fall_back(reason: str) -> Backend:
-    warnings.warn(f"redrop uses its slow portable kernel: {reason}.", BackendWarning, stacklevel=4)
+    _warn(reason)
     return _eager_backend(reason)
+
+
+def _warn(reason: str) -> None:
+    warnings.warn(f"redrop uses its slow portable kernel: {reason}.", BackendWarning, stacklevel=5)
 
 
 def describe() -> str:

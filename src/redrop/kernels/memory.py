@@ -16,7 +16,15 @@ def empty_like(x: Tensor) -> Tensor:
     every first touch of a page of 4 KiB then costs a fault. In a virtual machine these faults cost
     five times what the kernel itself does (csrc/README.md).
     """
-    out = torch.empty_like(x)
+    return _with_huge_pages(torch.empty_like(x))
+
+
+def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return an uninitialized CPU tensor, backed by huge pages as those of `empty_like`."""
+    return _with_huge_pages(torch.empty(shape, dtype=dtype, device="cpu"))
+
+
+def _with_huge_pages(out: Tensor) -> Tensor:
     if out.numel() >= LARGE_FROM:
         _core.prefer_huge_pages(out.data_ptr(), out.nbytes)
     return out

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from redrop.kernels import eager
+from redrop.kernels.dispatch import select_random_bits
 from redrop.mask.window import Window
 from redrop.ops.key import as_key_tensor
 from redrop.ops.window import from_schema, to_schema
@@ -27,7 +27,7 @@ def random_bits(
 ) -> Tensor:
     """Return u(key, plane, row, col), the 32 random bits of each element (SPEC.md, section 4).
 
-    Dropout drops an element iff its u < floor(p · 2^32). There is one kernel, in plain PyTorch.
+    Dropout drops an element iff its u < floor(p · 2^32).
 
     Args:
         key: Of the mask, from `redrop.mask.mask_key`; as a 0-d int64 tensor where it is traced.
@@ -62,8 +62,8 @@ def _operator(
     device: torch.device,
 ) -> Tensor:
     window = from_schema(sizes, offset)
-    number = int(key) % 2**64
-    bits = eager.random_bits(number, tuple(shape), window, tuple(shared), device)
+    make = select_random_bits(device, len(shape))
+    bits = make(int(key) % 2**64, tuple(shape), window, tuple(shared))
     return bits.expand(shape).contiguous()
 
 

@@ -50,7 +50,10 @@ def dropout_add(
         )
     dropped_below = threshold(p)
     if 0 < dropped_below < ONE and isinstance(key, int) and is_plain(x) and is_plain(residual):
-        y: Tensor = _DropoutAdd.apply(x, residual, MaskPlan(key, dropped_below, window))
+        mask = MaskPlan(key, dropped_below, window)
+        if not ((x.requires_grad or residual.requires_grad) and torch.is_grad_enabled()):
+            return select(x).dropout_add(x, residual, mask)
+        y: Tensor = _DropoutAdd.apply(x, residual, mask)
         return y
     return residual + dropout(x, key, p, window=window)
 
