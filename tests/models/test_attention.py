@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from redrop.mask import keep_mask, mask_key
-from redrop.models.attention import attend, causal_weights
+from redrop.models.attention import attend, causal_weights, softmax_weights
 from redrop.nn import AttentionDropout, attach
 
 
@@ -11,32 +11,35 @@ def qkv(dtype=torch.float32, shape=(2, 3, 7, 5)):
     return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for _ in range(3)]
 
 
-def exact(q, k, v):
+def exact(q, k, v, is_causal):
     q, k, v = (x.detach().double() for x in (q, k, v))
     scores = q @ k.mT / q.shape[-1] ** 0.5
     past = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
-    return scores.masked_fill(~past, float("-inf")).softmax(-1) @ v
+    return scores.masked_fill(~past & is_causal, float("-inf")).softmax(-1) @ v
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("length", [1, 7, 33])
-def test_without_dropout_attention_is_softmax_of_scaled_products(dtype, length):
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_without_dropout_attention_is_softmax_of_scaled_products(dtype, length, is_causal):
     q, k, v = qkv(dtype, (2, 3, length, 5))
-    out = attend(q, k, v, AttentionDropout(0.0))
+    out = attend(q, k, v, AttentionDropout(0.0), is_causal=is_causal)
     assert out.dtype == dtype
     tolerance = {torch.float32: 2e-6, torch.bfloat16: 2e-2}[dtype]
-    torch.testing.assert_close(out.double(), exact(q, k, v), rtol=0, atol=tolerance)
+    torch.testing.assert_close(out.double(), exact(q, k, v, is_causal), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("is_training", [False, True])
-def test_the_fused_and_the_plain_way_agree_in_value_and_gradient(is_training):
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_the_fused_and_the_plain_way_agree_in_value_and_gradient(is_training, is_causal):
     q, k, v = qkv()
     site = AttentionDropout(0.4).train(is_training)
     torch.manual_seed(3)
-    fused = attend(q, k, v, site)
+    fused = attend(q, k, v, site, is_causal=is_causal)
     torch.manual_seed(3)
-    plain = site(causal_weights(q, k)) @ v
-    assert torch.allclose(plain, causal_weights(q, k) @ v) != is_training
+    weights = softmax_weights(q, k, is_causal=is_causal)
+    plain = site(weights) @ v
+    assert torch.allclose(plain, weights @ v) != is_training
     torch.testing.assert_close(fused, plain)
     torch.testing.assert_close(
         torch.autograd.grad(fused.square().sum(), (q, k, v)),
@@ -60,3 +63,13 @@ def test_a_non_contiguous_head_layout_changes_nothing():
     torch.testing.assert_close(causal_weights(*strided[:2]), causal_weights(q, k))
     site = AttentionDropout(0.5).eval()
     torch.testing.assert_close(attend(*strided, site), attend(q, k, v, site))
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_another_module_in_the_sites_place_is_called_with_the_weights(is_causal):
+    q, k, v = qkv()
+    site = torch.nn.Dropout(0.4)
+    torch.manual_seed(3)
+    mixed = attend(q, k, v, site, is_causal=is_causal)
+    torch.manual_seed(3)
+    torch.testing.assert_close(mixed, site(softmax_weights(q, k, is_causal=is_causal)) @ v)

@@ -23,13 +23,17 @@ class CountOperations(TorchDispatchMode):
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("length", [1, 4, 9])
-def test_logits_and_gradients_are_those_of_a_second_implementation(norm, tied, length):
-    model = shaken(norm=norm, tie_embeddings=tied)
+@pytest.mark.parametrize(
+    "changes", [{}, {"norm_layer": "rmsnorm"}, {"residual": False}], ids=["", "rms", "chain"]
+)
+def test_logits_and_gradients_are_those_of_a_second_implementation(norm, tied, length, changes):
+    model = shaken(norm=norm, tie_embeddings=tied, **changes)
     weights = dict(model.named_parameters())
     exact = {name: w.detach().double().requires_grad_() for name, w in weights.items()}
     batch = tokens(length=length)
     ours = model(batch)
-    theirs = plain.logits(exact, batch, layers=2, heads=3, norm=norm)
+    has_residual = changes.get("residual", True)
+    theirs = plain.logits(exact, batch, layers=2, heads=3, norm=norm, has_residual=has_residual)
     torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
     weighting = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).view_as(ours)
     our_grads = torch.autograd.grad((ours * weighting).sum(), list(weights.values()))

@@ -5,51 +5,21 @@ Shape legend: B batch, T tokens, C width, V vocabulary, H heads.
 Sites, in the order of a forward pass: `embedding_dropout`, and in block N
 `blocks.N.attention.weights`, `blocks.N.attention.residual`, `blocks.N.feed_forward.hidden`,
 `blocks.N.feed_forward.residual`. A site with p = 0 returns its input: it adds no operation.
+There only where their rates are positive: `token_dropout`, which acts before the position is added,
+and `blocks.N.layer_drop`, `blocks.N.attention.drop_head`, `blocks.N.attention_drop_path`,
+`blocks.N.feed_forward_drop_path`.
 """
 
-import math
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from redrop.errors import UsageError
-from redrop.models.attention import Attention
+from redrop.models.block import Block, final_norm, stack, token_dropout_site
 from redrop.models.config import TransformerConfig
-from redrop.models.feed_forward import FeedForward
+from redrop.models.init import initialise
 from redrop.nn import Dropout, SiteModule
-
-INIT_STD = 0.02
-"""GPT-2, https://github.com/openai/gpt-2/blob/master/src/model.py"""
-
-
-class Block(nn.Module):
-    """Attention, then feed-forward, each with its residual connection.
-
-    pre-norm:  x = x + f(norm(x));  post-norm:  x = norm(x + f(x)).
-    """
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.is_pre_norm = config.norm == "pre"
-        self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = Attention(config)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
-        self.feed_forward = FeedForward(config)
-
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        """Let attention, then feed-forward, add to the residual stream."""
-        if self.is_pre_norm:
-            x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC))
-            x_BTC = x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
-        else:
-            x_BTC = self.attention_norm(x_BTC + self.attention(x_BTC))
-            x_BTC = self.feed_forward_norm(x_BTC + self.feed_forward(x_BTC))
-        return x_BTC
-
-    def attention_input(self, x_BTC: Tensor) -> Tensor:
-        """Return what attention reads of the residual stream."""
-        input_BTC: Tensor = self.attention_norm(x_BTC) if self.is_pre_norm else x_BTC
-        return input_BTC
 
 
 class Transformer(nn.Module):
@@ -73,18 +43,20 @@ class Transformer(nn.Module):
     torch.Size([2, 5, 11])
     """
 
+    KINDS: ClassVar[tuple[str, ...]] = TransformerConfig.KINDS
+
     def __init__(self, config: TransformerConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):  # layers draw weights that are drawn anew below
             self.token_embedding = nn.Embedding(config.vocab_size, config.width)
             self.position_embedding = nn.Embedding(config.context, config.width)
+            self.token_dropout = token_dropout_site(config.dropout.token_dropout)
             self.embedding_dropout = Dropout(config.dropout.embedding)
-            self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-            # Post-norm blocks end in a norm already.
-            self.final_norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
+            self.blocks = stack(config, is_causal=True)
+            self.final_norm = final_norm(config)
             self.output = nn.Linear(config.width, config.vocab_size, bias=False)
-        initialise(self, seed)
+        initialise(self, config.init, seed=seed, branches=2 * config.layers)
         if config.tie_embeddings:
             self.output.weight = self.token_embedding.weight
 
@@ -93,8 +65,7 @@ class Transformer(nn.Module):
         x_BTC = self.embedding_dropout(self._embed(tokens_BT))
         for block in self.blocks:
             x_BTC = block(x_BTC)
-        logits_BTV: Tensor = self.output(self.final_norm(x_BTC))
-        return logits_BTV
+        return cast(Tensor, self.output(self.final_norm(x_BTC)))
 
     @torch.no_grad()
     def attention_weights(self, tokens_BT: Tensor, layer: int) -> tuple[Tensor, Tensor]:
@@ -134,25 +105,8 @@ class Transformer(nn.Module):
                 f"The model reads at most {self.config.context} tokens; got {length}. "
                 "Crop them or build it with a larger `context`."
             )
-        embedded_BTC: Tensor = self.token_embedding(tokens_BT)
+        embedded_BTC: Tensor = self.token_dropout(self.token_embedding(tokens_BT))
         return embedded_BTC + self.position_embedding.weight[:length]
-
-
-def initialise(model: Transformer, seed: int) -> None:
-    """Draw GPT-2's initial weights from a generator of their own.
-
-    Matrices and embeddings: normal, standard deviation 0.02; those that write into the residual
-    stream: 0.02 / √(2 · layers), so that its variance does not grow with depth. Biases 0, norms 1.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    residual_std = INIT_STD / math.sqrt(2 * model.config.layers)
-    for name, parameter in model.named_parameters():
-        if parameter.dim() >= 2:
-            is_residual = name.endswith(("attention.output.weight", "feed_forward.contract.weight"))
-            std = residual_std if is_residual else INIT_STD
-            nn.init.normal_(parameter, std=std, generator=generator)
-        elif name.endswith("bias"):
-            nn.init.zeros_(parameter)
 
 
 class _FirstPass:

@@ -91,4 +91,5 @@ def _drops_outside(module: torch.nn.Module) -> bool:
         p = module.p
     elif isinstance(module, torch.nn.MultiheadAttention):
         p = module.dropout
-    return p > 0 and not isinstance(module, SiteModule)
+    # A forward of its own is what conversion gives a layer whose function calls are sites.
+    return p > 0 and not isinstance(module, SiteModule) and "forward" not in module.__dict__
