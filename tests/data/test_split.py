@@ -42,5 +42,5 @@ def test_a_share_that_leaves_a_part_empty_is_refused(name: str, share: float):
 
 @pytest.mark.parametrize("share", [(0.5, 0.5), (10.0, 10.0), (0.8, 0.11)])
 def test_shares_that_leave_too_little_training_are_refused(share: tuple[float, float]):
-    with pytest.raises(UsageError, match=r"together may take 0\.9 of the text; got .* Pass"):
+    with pytest.raises(UsageError, match=r"together may take 0\.9 of the data; got .* Pass"):
         split(1000, *share)

@@ -12,7 +12,7 @@ from redrop.data.markov import MarkovSource
 from redrop.data.reference import reference_text
 from redrop.data.split import split, sufficient_length
 from redrop.data.text import read_text
-from redrop.data.tokenizer import build_tokenizer
+from redrop.data.tokenizer import Tokenizer, build_tokenizer
 from redrop.errors import UsageError
 
 SHARE = 0.1
@@ -30,7 +30,7 @@ TRAIN_STREAM, VALIDATION_STREAM, TEST_STREAM = range(3)
 def load_corpus(
     source: str | Path,
     *,
-    tokenizer: str = "char",
+    tokenizer: str | Tokenizer = "char",
     limit: int | None = None,
     validation: float = SHARE,
     test: float = SHARE,
@@ -46,8 +46,8 @@ def load_corpus(
             `markov:N` (generated language with N training tokens), or the path of a text file or of
             a folder of text files. A file that bears one of these names is reached as
             `./reference`.
-        tokenizer: `char`, `byte`, or `bpe:N`. The generated language has its own symbols and
-            takes `char` only.
+        tokenizer: `char`, `byte`, or `bpe:N`, or one that is trained already. The generated
+            language has its own symbols and takes `char` only.
         limit: Use at most so many characters, from the beginning; text only.
         validation: Share of the characters for validation; text only.
         test: Share of the characters for test; text only.
@@ -88,10 +88,17 @@ def load_corpus(
 
 
 def _from_text(
-    text: str, name: str, specification: str, validation: float, test: float, context: int
+    text: str,
+    name: str,
+    wanted: str | Tokenizer,
+    validation: float,
+    test: float,
+    context: int,
 ) -> Corpus:
     parts = split(len(text), validation, test)
-    tokenizer = build_tokenizer(specification, text[parts.train])
+    tokenizer = wanted
+    if isinstance(tokenizer, str):
+        tokenizer = build_tokenizer(tokenizer, text[parts.train])
     corpus = Corpus(
         name=name,
         sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),

@@ -81,11 +81,11 @@ def check_shares(validation: float, test: float) -> None:
     for name, share in (("validation", validation), ("test", test)):
         if not share >= SMALLEST_SHARE:  # `not >=` refuses NaN too
             raise UsageError(
-                f"`{name}` is a share of the text, at least {SMALLEST_SHARE}; got {share}."
+                f"`{name}` is a share of the data, at least {SMALLEST_SHARE}; got {share}."
                 " Pass 0.1 to hold out a tenth."
             )
     if not validation + test <= LARGEST_HELD_OUT:
         raise UsageError(
-            f"`validation` and `test` together may take {LARGEST_HELD_OUT} of the text;"
+            f"`validation` and `test` together may take {LARGEST_HELD_OUT} of the data;"
             f" got {validation} and {test}. Pass 0.1 and 0.1 to train on the rest."
         )
