@@ -83,7 +83,7 @@ def test_curves_grow_while_a_run_is_recorded(
     folder = write_study(tmp_path / "growing", plan)
     for file in (folder / "runs").iterdir():
         file.unlink()
-    events = make_events(plan.arms[0].rates, 0)
+    events = make_events(plan.arms[0].dropout, 0)
     write_run(folder, plan, "none", 0, events[:3])
     page = open_page(ADDRESS, base=live(folder=tmp_path).url(""))
     expect(page.get_by_text("1 under way or interrupted")).to_be_visible()

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -127,10 +128,11 @@ def test_the_configuration_text_builds_what_is_shown(open_page: Callable[..., Pa
     rates = config.dropout
     assert (rates.embedding, rates.attention_weights, rates.attention_residual) == (0.1, 0.1, 0.1)
     assert (rates.feed_forward_hidden, rates.feed_forward_residual) == (0.25, 0.1)
-    from redrop.study.arms import parse_arm
+    from redrop.train.recipe_word import parse_recipe
 
     command = page.locator("pre code").last.inner_text().split()
-    assert parse_arm(command[command.index("--dropout") + 1]).rates["feed_forward_hidden"] == 0.25
+    recipe = parse_recipe(command[command.index("--dropout") + 1])
+    assert recipe.rates(rates.kinds(), rates.sites()) == asdict(rates)
     assert command[command.index("--norm") + 1] == "post"
 
 

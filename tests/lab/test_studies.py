@@ -42,7 +42,7 @@ def test_only_what_is_new_travels(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "s", make_plan(seeds=(0,)))
     for file in (folder / "runs").iterdir():
         file.unlink()
-    events = make_events(plan.arms[0].rates, 0)
+    events = make_events(plan.arms[0].dropout, 0)
     write_run(folder, plan, "none", 0, events[:5])
     first = study_payload("s", folder, {}, "")
     (run,) = first["runs"]

@@ -7,18 +7,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from redrop.errors import UsageError
-from redrop.models.config import DropoutRates, TransformerConfig
+from redrop.models.config import DropoutRates, MLPConfig, TransformerConfig
+from redrop.tasks.configure import ELEMENTWISE
 from redrop.train.config import TrainConfig
+from redrop.train.recipes import RECIPES
 
 FOLDER = "lab-runs"
 LARGEST_STEPS = 5000
 SECONDS_TO_STOP = 20.0
 DATA = {"reference:25000": "the reference text", "markov:16000": "the generated language"}
+TASKS = ("digits", "table")
+"""What a network for vectors learns, as `redrop train --task` names it."""
+
+_COMMON = {"steps", "seed", "rates"}
 
 
 class Trainer:
@@ -38,7 +43,8 @@ class Trainer:
         """Start a run.
 
         Args:
-            asked: {"data", "norm", "rates", "steps", "seed"}; rates by kind of site.
+            asked: {"data", "norm", "rates", "steps", "seed"} for a transformer, or with "network"
+                and "task" in place of the first two for a network of vectors; rates by kind.
 
         Raises:
             UsageError: Another run is alive, or a setting is refused.
@@ -107,46 +113,69 @@ def command_for(asked: Mapping[str, Any]) -> tuple[list[str], str]:
     >>> name, command[:4]
     ('embedding-0.1', ['train', 'markov:16000', '--dropout', 'embedding-0.1'])
     """
-    fields = {"data", "norm", "steps", "seed", "rates"}
-    if not isinstance(asked, dict) or set(asked) != fields or not isinstance(asked["rates"], dict):
-        raise UsageError(f"A run is asked for with exactly {', '.join(sorted(fields))}.")
-    if not isinstance(asked["data"], str) or asked["data"] not in DATA:
-        raise UsageError(
-            f"`data` must be one of {', '.join(DATA)}; got {str(asked['data'])[:60]!r}."
-        )
+    is_dict = isinstance(asked, dict)
+    what = {"network", "task"} if is_dict and "network" in asked else {"data", "norm"}
+    if not is_dict or set(asked) != what | _COMMON or not isinstance(asked["rates"], dict):
+        raise UsageError(f"A run is asked for with exactly {', '.join(sorted(what | _COMMON))}.")
     try:
-        rates = DropoutRates(**{site: float(p) for site, p in asked["rates"].items()})
+        rates = DropoutRates(**{kind: float(p) for kind, p in asked["rates"].items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"`rates` must give a p in [0, 1] to sites; {error}") from error
-    model = TransformerConfig(vocab_size=2, norm=asked["norm"])
+    arm, options = (_of_vectors if "network" in what else _of_text)(asked, rates)
     steps, seed = asked["steps"], asked["seed"]
     if not isinstance(steps, int) or not 20 <= steps <= LARGEST_STEPS:
         raise UsageError(f"`steps` must lie in 20 to {LARGEST_STEPS}; got {str(steps)[:60]!r}.")
     train = TrainConfig(
         steps=steps, seed=seed, warmup_steps=steps // 20, eval_every=max(5, steps // 30), threads=1
     )
-    arm = arm_name(rates)
     settings = {
-        "norm": model.norm,
         "steps": train.steps,
         "seed": train.seed,
         "warmup-steps": train.warmup_steps,
         "eval-every": train.eval_every,
         "threads": train.threads,
     }
-    options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    length = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     name = re.sub(r"[^\w.+-]", "", arm)[:80]
-    return ["train", asked["data"], "--dropout", arm, *options], name
+    return ["train", *options, *length], name
 
 
-def arm_name(rates: DropoutRates) -> str:
-    """Return the name of the arm as `redrop study` and `redrop train` write it.
+def _of_text(asked: Mapping[str, Any], rates: DropoutRates) -> tuple[str, list[str]]:
+    if not isinstance(asked["data"], str) or asked["data"] not in DATA:
+        raise UsageError(
+            f"`data` must be one of {', '.join(DATA)}; got {str(asked['data'])[:60]!r}."
+        )
+    model = TransformerConfig(vocab_size=2, norm=asked["norm"], dropout=rates)
+    arm = recipe_name(model)
+    return arm, [asked["data"], "--dropout", arm, "--norm", model.norm]
 
-    >>> arm_name(DropoutRates.everywhere(0.1)), arm_name(DropoutRates())
-    ('all-0.1', 'none')
+
+def _of_vectors(asked: Mapping[str, Any], rates: DropoutRates) -> tuple[str, list[str]]:
+    if asked["task"] not in TASKS:
+        raise UsageError(
+            f"`task` must be one of {', '.join(TASKS)}; got {str(asked['task'])[:60]!r}."
+        )
+    model = MLPConfig(features=1, outputs=1, network=asked["network"], dropout=rates)
+    arm = recipe_name(model)
+    return arm, ["--task", asked["task"], "--network", "mlp", "--recipe", arm]
+
+
+def recipe_name(model: TransformerConfig | MLPConfig) -> str:
+    """Return the recipe that gives a network its rates, as `redrop study` and `train` write it.
+
+    >>> recipe_name(TransformerConfig(vocab_size=2, dropout=DropoutRates.everywhere(0.1)))
+    'all-0.1'
+    >>> rates = DropoutRates(pre_activation=0.5, feed_forward_hidden=0.25)
+    >>> recipe_name(MLPConfig(features=1, outputs=1, network="old", dropout=rates))
+    'old+feed_forward_hidden-0.25'
     """
-    values = asdict(rates)
-    if len(set(values.values())) == 1:
-        p = next(iter(values.values()))
-        return f"all-{p}" if p else "none"
-    return "+".join(f"{site}-{p}" for site, p in values.items() if p)
+    manner = [model.network] if isinstance(model, MLPConfig) else []
+    known = dict(RECIPES[manner[0]].dropout) if manner else {}
+    rates = {kind: getattr(model.dropout, kind) for kind in model.kinds}
+    single = [kind for kind in model.kinds if kind in ELEMENTWISE]
+    told, p = [], rates[single[0]]
+    if p and all(rates[kind] == p for kind in single):
+        told = [f"all-{p}"]
+        known |= dict.fromkeys(single, p)
+    told += [f"{kind}-{p}" for kind, p in rates.items() if p != known.get(kind, 0.0)]
+    return "+".join([*manner, *told]) or "none"

@@ -57,16 +57,15 @@ def run_models(studies: Mapping[str, Path]) -> list[dict[str, Any]]:
             about = {
                 "name": name,
                 "config": state["model"],
-                "tokenizer": json.loads(state["tokenizer"]),
                 "run": {
                     "seed": state["train"]["seed"],
                     "step": state["step"],
                     "p": state["model"]["dropout"]["attention_weights"],
                 },
             }
-            entries.append(
-                {"name": name, "title": title, "about": about, "file": f"api/weights?name={name}"}
-            )
+            files = {part: f"api/{part}?name={name}" for part in ("weights", "tokenizer")}
+            entry = {"name": name, "title": title, "about": about}
+            entries.append({**entry, "file": files["weights"], "tokenizer": files["tokenizer"]})
     return entries
 
 
@@ -76,12 +75,22 @@ def run_weights(studies: Mapping[str, Path], name: str) -> bytes:
     Raises:
         UsageError: No run of that name has weights.
     """
-    for study, folder in studies.items():
-        for run in (folder / "checkpoints").glob("*"):
-            newest = newest_checkpoint(run)
-            if run_name(study, run) == name and newest is not None:
-                return (newest / WEIGHTS).read_bytes()
-    raise UsageError(f"A model is named by a run that has a checkpoint; {name[:80]!r} is none.")
+    return (_checkpoint(studies, name) / WEIGHTS).read_bytes()
+
+
+def run_tokenizer(studies: Mapping[str, Path], name: str) -> dict[str, Any]:
+    """Return the tokenizer of a run's last checkpoint, in the form that the page reads.
+
+    Raises:
+        UsageError: No run of that name has a tokenizer that the page knows.
+    """
+    state = _state(_checkpoint(studies, name).parent)
+    stored = _tokenizer(state or {})
+    if stored is None:
+        raise UsageError(
+            f"The page reads the tokenizers char, byte and bpe; {name[:80]!r} has none."
+        )
+    return _pieces(stored) if stored["kind"] == "bpe" else stored
 
 
 def run_name(study: str, run: Path) -> str:
@@ -113,12 +122,42 @@ def _state(run: Path) -> dict[str, Any] | None:
     return state if isinstance(state, dict) else None
 
 
+def _checkpoint(studies: Mapping[str, Path], name: str) -> Path:
+    for study, folder in studies.items():
+        for run in (folder / "checkpoints").glob("*"):
+            newest = newest_checkpoint(run)
+            if run_name(study, run) == name and newest is not None:
+                return newest
+    raise UsageError(f"A model is named by a run that has a checkpoint; {name[:80]!r} is none.")
+
+
 def _is_computable(run: Path, state: Mapping[str, Any]) -> bool:
-    """Return whether the page knows the tokenizer and can hold the weights."""
+    """Return whether the page knows network and tokenizer and can hold the weights."""
     newest = newest_checkpoint(run)
     try:
-        kind = json.loads(state["tokenizer"])["kind"]
         size = (newest / WEIGHTS).stat().st_size if newest else 0
-    except (KeyError, TypeError, ValueError, OSError):
+    except OSError:
         return False
-    return kind in ("char", "byte") and 0 < size <= LARGEST_WEIGHTS
+    # A network of another kind has no vocabulary; tied embeddings lack the output layer's weights.
+    model = state.get("model", {})
+    is_known = {"vocab_size", "width", "heads"} <= model.keys() and not model.get("tie_embeddings")
+    return is_known and _tokenizer(state) is not None and 0 < size <= LARGEST_WEIGHTS
+
+
+def _tokenizer(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(state["tokenizer"])
+        return stored if stored["kind"] in ("char", "byte", "bpe") else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _pieces(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what encodes by a trained byte-level BPE: its pieces by id, its merges by rank.
+
+    Hugging Face `tokenizers` writes a merge as a pair, and before version 0.20 as "left right".
+    """
+    model = json.loads(stored["model"])["model"]
+    pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+    return {"kind": "bpe", "pieces": pieces, "merges": [list(pair) for pair in pairs]}

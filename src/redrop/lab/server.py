@@ -20,7 +20,7 @@ from redrop.errors import UsageError
 from redrop.lab.files import Files
 from redrop.lab.jobs import DATA, Trainer
 from redrop.lab.look import parse_look
-from redrop.lab.models import SHIPPED, run_models, run_weights, shipped_models
+from redrop.lab.models import SHIPPED, run_models, run_tokenizer, run_weights, shipped_models
 from redrop.lab.security import LARGEST_BODY, LoopbackOnly, fresh_token
 from redrop.lab.studies import find_studies, parse_have, study_payload
 
@@ -75,6 +75,11 @@ class Lab:
         content = run_weights(find_studies(self.root), request.query_params.get("name", ""))
         return Response(content, media_type="application/octet-stream")
 
+    def tokenizer(self, request: Request) -> Response:
+        """Send what turns a text into the tokens of a run's model."""
+        name = request.query_params.get("name", "")
+        return JSONResponse(run_tokenizer(find_studies(self.root), name))
+
     async def train(self, request: Request) -> Response:
         """Start a run of the page's settings."""
         body = await request.body()
@@ -119,6 +124,7 @@ def create_app(
         Route("/api/models", lab.models),
         Route("/api/look", lab.look),
         Route("/api/weights", lab.weights),
+        Route("/api/tokenizer", lab.tokenizer),
         Route("/api/train", lab.train, methods=["POST"]),
         Route("/api/stop", lab.stop, methods=["POST"]),
         Route("/models/{path:path}", Files(SHIPPED).answer),

@@ -39,4 +39,4 @@ def _replace_forward(attention: Attention, layer: int, change: Change) -> None:
         out: Tensor = attention.output((weights @ value).transpose(1, 2).flatten(2))
         return out
 
-    attention.forward = forward  # type: ignore[method-assign, assignment]
+    attention.forward = forward  # type: ignore[method-assign]

@@ -11,7 +11,7 @@ from typing import Any
 
 from redrop.errors import UsageError
 from redrop.report.series import QUANTITIES, Quantity, arm_series, difference_series
-from redrop.study.records import RunRecord, Study, read_study
+from redrop.study.records import Evaluation, RunRecord, Study, read_study
 from redrop.study.wording import describe_arm
 
 PLAN = "study.json"
@@ -44,14 +44,18 @@ def study_payload(name: str, folder: Path, have: Mapping[str, int], version: str
     if now == version:
         return {"version": now, "is_same": True}
     study = read_study(folder)
+    runs = _all_runs(study)
+    metrics = _metrics(runs)
+    quantities = {**QUANTITIES, **metrics}
     return {
         "version": now,
         "is_same": False,
         "name": name,
         "plan": _plan(study),
-        "runs": [_run(run, have.get(run.header.id, 0)) for run in _all_runs(study)],
-        "means": {metric: _means(study, of) for metric, of in QUANTITIES.items()},
-        "differences": {metric: _differences(study, of) for metric, of in QUANTITIES.items()},
+        "metrics": list(metrics),
+        "runs": [_run(run, have.get(run.header.id, 0), quantities) for run in runs],
+        "means": {metric: _means(study, of) for metric, of in quantities.items()},
+        "differences": {metric: _differences(study, of) for metric, of in quantities.items()},
     }
 
 
@@ -111,7 +115,7 @@ def _version(folder: Path) -> str:
 def _plan(study: Study) -> dict[str, Any]:
     plan = study.plan
     arms = [
-        {"name": arm.name, "label": describe_arm(plan, arm.name), "rates": dict(arm.rates)}
+        {"name": arm.name, "label": describe_arm(plan, arm.name), "dropout": dict(arm.dropout)}
         for arm in plan.arms
     ]
     return {
@@ -119,6 +123,8 @@ def _plan(study: Study) -> dict[str, Any]:
         "arms": arms,
         "baseline": plan.baseline,
         "seeds": list(plan.seeds),
+        "unit": plan.unit,
+        "short_unit": plan.short_unit,
         "margin": plan.margin,
         "confidence": plan.confidence,
         "comparisons": plan.looks * max(1, len(plan.arms) - 1),
@@ -134,14 +140,46 @@ def _all_runs(study: Study) -> list[RunRecord]:
     return sorted(runs, key=lambda run: (order[run.header.arm], run.header.seed))
 
 
-def _run(run: RunRecord, first: int) -> dict[str, Any]:
+def _metrics(runs: list[RunRecord]) -> dict[str, Quantity]:
+    """Return what was measured on the validation data beside the loss, by name."""
+    names = dict.fromkeys(
+        name for run in runs for line in run.evals for name in line.validation_metrics
+    )
+    return {name: _metric(name) for name in names if name not in (*QUANTITIES, "step")}
+
+
+def _metric(name: str) -> Quantity:
+    def read(line: Evaluation) -> float | None:
+        value = line.validation_metrics.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        return None
+
+    return read
+
+
+def _network(run: RunRecord) -> dict[str, Any]:
+    """Return which network of the view "Block" the run trained, "" for none, and its sites."""
+    config = run.header.config
+    kind, model = config.get("task", {}).get("network", "transformer"), config.get("model", {})
+    name = model.get("network", "") if kind == "mlp" else kind
+    is_drawn = name in ("transformer", "old", "modern")
+    return {
+        "network": name if is_drawn else "",
+        "norm": model.get("norm", ""),
+        "rates": model.get("dropout", {}),
+    }
+
+
+def _run(run: RunRecord, first: int, quantities: Mapping[str, Quantity]) -> dict[str, Any]:
     new = run.evals[first:]
-    columns = {metric: [of(line) for line in new] for metric, of in QUANTITIES.items()}
+    columns = {metric: [of(line) for line in new] for metric, of in quantities.items()}
     return {
         "id": run.header.id,
         "arm": run.header.arm,
         "seed": run.header.seed,
         "status": run.end.status if run.end else "unfinished",
+        **_network(run),
         "first": first,
         "evals": {"step": [line.step for line in new], **columns},
     }

@@ -29,12 +29,12 @@ const VIEWS = {
   },
   runs: {
     title: "Runs",
-    lead: "Studies of matched runs: at one seed all arms share weights, batches and the random numbers behind their masks, and differ in dropout alone.",
+    lead: "Studies of matched runs: at one seed all arms share weights, batches and the random numbers behind their masks, and differ in their recipes alone: dropout, and what else is put against overfitting.",
     mount: mountRuns,
   },
   block: {
     title: "Block",
-    lead: "Where dropout sits in a transformer. Choose a site to see what is there, its name in code, and its mask.",
+    lead: "Where dropout sits in a network, old or modern. Choose a site to see what is there, its name in code, and its mask.",
     mount: mountBlock,
   },
 };

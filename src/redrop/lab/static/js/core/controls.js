@@ -118,7 +118,7 @@ export function snippet(label, read) {
 }
 
 /** The same data as a table, built when it is opened and kept in step while it is open. */
-export function tableOf(label, read) {
+export function tableOf(label, read, words = "Show as a table") {
   const isOpen = signal(false);
   const place = h("div", { class: "rd-table-scroll", tabindex: 0, role: "region", "aria-label": label });
   watch(() => {
@@ -131,7 +131,7 @@ export function tableOf(label, read) {
       h("tbody", null, rows.map((row) => h("tr", null, cells(row))))));
   });
   return h("details", { class: "rd-details", ontoggle: (event) => (isOpen.value = event.target.open) },
-    h("summary", null, "Show as a table"), place);
+    h("summary", null, words), place);
 }
 
 export function stat(label, read, note) {

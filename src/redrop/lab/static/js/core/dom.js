@@ -61,3 +61,16 @@ export function fill(element, make) {
   watch(() => element.replaceChildren(...[make()].flat().filter((child) => child !== null)));
   return element;
 }
+
+/** Build what an element holds anew whenever the signals that `make` reads change; the old one ends. */
+export function rebuild(element, make) {
+  let made = null;
+  watch(() => {
+    const next = scope(make);
+    made?.destroy();
+    made = next;
+    element.replaceChildren(...[next.root].flat().filter((child) => child !== null));
+  });
+  onEnd(() => made?.destroy());
+  return element;
+}

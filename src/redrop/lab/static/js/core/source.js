@@ -25,8 +25,8 @@ async function answer(response) {
 export const getJson = async (path) => (await answer(await fetch(path))).json();
 
 /** A model that the page can run: its config, weights and tokenizer. */
-function assemble(about, weights) {
-  const tokenizer = tokenizerFrom(about.tokenizer), { config } = about;
+function assemble(about, stored, weights) {
+  const tokenizer = tokenizerFrom(stored), { config } = about;
   return {
     about, config, tensors: readSafetensors(weights),
     label: tokenizer.label,
@@ -50,7 +50,8 @@ export function loadLab(stored = embedded("models")) {
       return;
     }
     const weights = entry.weights ? fromBase64(entry.weights) : await (await answer(await fetch(entry.file))).arrayBuffer();
-    loaded.value = { ...loaded.peek(), [entry.name]: assemble(entry.about, weights) };
+    const tokenizer = entry.tokenizer ? await getJson(entry.tokenizer) : entry.about.tokenizer;
+    loaded.value = { ...loaded.peek(), [entry.name]: assemble(entry.about, tokenizer, weights) };
     trouble.value = "";
   }
   return {

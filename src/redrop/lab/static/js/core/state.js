@@ -23,6 +23,15 @@ const list = (read, most) => ({
   },
   write: (items) => items.join(","),
 });
+/** One rate for each kind of site of a network, all of them or none. */
+const ratesOf = (...first) => {
+  const many = list(rate(0).read, first.length);
+  const read = (value) => {
+    const items = many.read(value);
+    return items?.length === first.length ? items : undefined;
+  };
+  return { ...many, first, read };
+};
 const number = (value) => (value.trim() !== "" && Math.abs(Number(value)) <= 1e6 ? Number(value) : undefined);
 const cell = (value) => (/^\d{1,4}-\d{1,4}$/.test(value) ? value : undefined);
 const link = (value) => (/^\d{1,3}-\d{1,3}-\d{1,4}-\d{1,4}$/.test(value) ? value : undefined);
@@ -38,7 +47,13 @@ export function readSeed(value) {
 }
 
 export const EXAMPLE = [0.8, 0.3, 1.2, 0.5, 0.9, 0.2, 1.0, 0.6, 0.4, 1.1];
-export const SITES = ["embedding", "attention_weights", "attention_residual", "feed_forward_hidden", "feed_forward_residual"];
+
+/** The kinds of dropout site of each network, in the order of a forward pass. */
+export const KINDS = {
+  transformer: ["embedding", "attention_weights", "attention_residual", "feed_forward_hidden", "feed_forward_residual"],
+  modern: ["feed_forward_hidden", "feed_forward_residual", "drop_path", "layer_drop"],
+  old: ["pre_activation", "feed_forward_hidden"],
+};
 
 export const FIELDS = {
   view: word("story", "activations", "attention", "runs", "block"),
@@ -58,11 +73,15 @@ export const FIELDS = {
   cell: { first: "", read: cell },
   cut: list(link, 64),
   study: text("", 300),
-  metric: word("validation_loss", "train_loss", "train_eval_loss", "gap"),
+  metric: { first: "validation_loss", read: (value) => (/^[a-z]\w{0,40}$/.test(value) ? value : undefined) },
   hidden: list(arm, 100),
+  net: word(...Object.keys(KINDS)),
   norm: word("pre", "post"),
-  rates: { ...list(rate(0).read, 5), first: SITES.map(() => 0.1) },
-  site: word(...SITES),
+  rates: ratesOf(0.1, 0.1, 0.1, 0.1, 0.1), // of the transformer
+  modern: ratesOf(0.1, 0.1, 0, 0),
+  old: ratesOf(0.5, 0.3),
+  site: word(...new Set(Object.values(KINDS).flat())),
+  task: word("digits", "table"),
   embed: word("", "figure"),
 };
 
@@ -91,7 +110,7 @@ export function fromHash(state, hash, initial = {}) {
     for (const [key, field] of Object.entries(FIELDS)) {
       const given = parts.get(key);
       const value = given === null ? undefined : field.read(given);
-      const next = value === undefined || (key === "rates" && value.length !== SITES.length) ? (initial[key] ?? field.first) : value;
+      const next = value ?? initial[key] ?? field.first;
       if (write(field, next) !== write(field, state[key].peek())) state[key].value = next;
     }
   });

@@ -4,7 +4,6 @@ import { signal } from "../../vendor/signals-core.js";
 import { onEnd, watch } from "./dom.js";
 import { embedded, getJson } from "./source.js";
 
-export const METRICS = ["validation_loss", "train_loss", "train_eval_loss", "gap"];
 const POLL_MS = 1000;
 
 /** Join what is new to what was here; runs are told apart by their id. */
@@ -14,7 +13,7 @@ export function merge(old, news) {
   const runs = news.runs.map((run) => {
     const before = known.get(run.id)?.evals;
     const evals = Object.fromEntries(Object.entries(run.evals).map(([name, values]) =>
-      [name, run.first && before ? [...before[name].slice(0, run.first), ...values] : values]));
+      [name, run.first && before ? [...(before[name] ?? new Array(run.first).fill(null)).slice(0, run.first), ...values] : values]));
     return { ...run, evals };
   });
   return { ...news, runs };

@@ -26,6 +26,19 @@ export function layerNorm(x, rows, weight, bias) {
   return y;
 }
 
+/** x / sqrt(mean of x squared) · gain, for `rows` rows; eps as in redrop.models.norm. */
+export function rmsNorm(x, rows, weight) {
+  const width = weight.data.length, y = new Float32Array(x.length);
+  for (let r = 0; r < rows; r++) {
+    const row = x.subarray(r * width, (r + 1) * width);
+    let square = 0;
+    for (const value of row) square += value ** 2 / width;
+    const factor = 1 / Math.sqrt(square + 1e-5);
+    for (let i = 0; i < width; i++) y[r * width + i] = row[i] * factor * weight.data[i];
+  }
+  return y;
+}
+
 /** erf to 1.5e-7: Abramowitz and Stegun, formula 7.1.26. */
 function erf(x) {
   const t = 1 / (1 + 0.3275911 * Math.abs(x));

@@ -1,4 +1,5 @@
 // Text to ids, as the model's own tokenizer does it, with a label to show for each.
+import { bpe } from "./bpe.js";
 
 const WORD = /[\p{L}\p{N}]+(?:['’][\p{L}\p{N}]+)*|[.!?,;:]/gu; // redrop.lab.language.split_words
 
@@ -38,5 +39,5 @@ export function tokenizerFrom(stored) {
       label: name,
     };
   }
-  return null; // byte-pair encoding stays on the Python side
+  return bpe(stored, visible);
 }

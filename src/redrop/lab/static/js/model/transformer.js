@@ -1,5 +1,5 @@
 // The forward pass of redrop.models.Transformer, in eval mode but for what is done to attention.
-import { add, gelu, layerNorm, linear, softmax } from "./arithmetic.js";
+import { add, gelu, layerNorm, linear, rmsNorm, softmax } from "./arithmetic.js";
 
 /** softmax(q·kᵀ / √D) over the past: heads matrices of length × length in one array. */
 function causalWeights(qkv, length, heads, width) {
@@ -52,7 +52,8 @@ export function forward({ config, tensors }, ids, change = (_, weights) => weigh
       x[row * width + i] = t("token_embedding.weight").data[id * width + i] + t("position_embedding.weight").data[row * width + i];
     }
   });
-  const norm = (values, name) => layerNorm(values, length, t(`${name}.weight`), t(`${name}.bias`));
+  const isRms = config.norm_layer === "rmsnorm", joined = (values, branch) => (config.residual === false ? branch : add(values, branch));
+  const norm = (values, name) => (isRms ? rmsNorm(values, length, t(`${name}.weight`)) : layerNorm(values, length, t(`${name}.weight`), t(`${name}.bias`)));
   const full = (values, name) => linear(values, length, t(`${name}.weight`), t(`${name}.bias`));
   for (let layer = 0; layer < config.layers; layer++) {
     const at = `blocks.${layer}.`;
@@ -63,11 +64,11 @@ export function forward({ config, tensors }, ids, change = (_, weights) => weigh
     };
     const feed = (values) => full(gelu(full(values, at + "feed_forward.expand")), at + "feed_forward.contract");
     if (isPre) {
-      x = add(x, attend(norm(x, at + "attention_norm")));
-      x = add(x, feed(norm(x, at + "feed_forward_norm")));
+      x = joined(x, attend(norm(x, at + "attention_norm")));
+      x = joined(x, feed(norm(x, at + "feed_forward_norm")));
     } else {
-      x = norm(add(x, attend(x)), at + "attention_norm");
-      x = norm(add(x, feed(x)), at + "feed_forward_norm");
+      x = norm(joined(x, attend(x)), at + "attention_norm");
+      x = norm(joined(x, feed(x)), at + "feed_forward_norm");
     }
   }
   if (isPre) x = norm(x, "final_norm");

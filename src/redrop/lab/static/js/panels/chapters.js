@@ -1,5 +1,6 @@
 // The story in our own words. A chapter names the figure beside it and the state that it sets;
-// `try` are buttons that change the figure, `experiment` the command that tests the statement.
+// `try` are buttons that change the figure, `experiment` the command that tests the statement; a
+// point of a `list` may be a pair of a statement and its own command.
 
 const rates = (p) => [p, p, p, p, p];
 
@@ -82,30 +83,37 @@ export const CHAPTERS = [
     experiment: "python -m redrop.lab.train_model",
   },
   {
-    title: "Where it sits", panel: "block", set: { norm: "post", rates: [0.1, 0, 0.1, 0, 0.1], site: "attention_residual" },
+    title: "Where it sits", panel: "block", set: { net: "transformer", norm: "post", rates: [0.1, 0, 0.1, 0, 0.1], site: "attention_residual" },
     text: [
       "The transformer of 2017 had dropout on the embeddings and on what each sub-layer writes back. Dropout on attention weights and inside the feed-forward part came with later implementations.",
       "Which site helps depends on model and data. Choose one to see its name and its mask.",
     ],
-    try: [["2017", { norm: "post", rates: [0.1, 0, 0.1, 0, 0.1] }], ["GPT-1, BERT", { norm: "post", rates: [0.1, 0.1, 0.1, 0, 0.1] }], ["p = 0 everywhere", { norm: "pre", rates: rates(0) }]],
+    try: [["2017", { net: "transformer", norm: "post", rates: [0.1, 0, 0.1, 0, 0.1] }], ["GPT-1, BERT", { net: "transformer", norm: "post", rates: [0.1, 0.1, 0.1, 0, 0.1] }], ["p = 0 everywhere", { net: "transformer", norm: "pre", rates: rates(0) }]],
   },
   {
-    title: "Why big pre-training uses p = 0", panel: "block", set: { norm: "pre", rates: rates(0), site: "embedding" },
+    title: "Why big pre-training uses p = 0", panel: "block", set: { net: "transformer", norm: "pre", rates: rates(0), site: "embedding" },
     text: [
       "It is the data. A large language model in pre-training reads most of its text about once. Every batch is new to it, so training loss is close to validation loss, there is no overfitting to prevent, and the noise of dropout only slows it down. Pythia and Llama train with p = 0.",
       "Where the same data come round many times, dropout stays in use: GPT-1 (100 passes), BERT and RoBERTa had p = 0.1. T5 v1.1 switched it off for pre-training and asks to switch it on for fine-tuning.",
       "The reason is not LayerNorm. Normalisation, residual connections, warm-up and gradient clipping make training stable and fast. They do not replace a regularizer; LayerNorm's gain and bias may even add to overfitting.",
+      "Switch the figure from the old block, whose only regularizer is dropout of 0.5 and 0.3, to the modern one. Which of the two does better on a small table, and whether the modern one gains from dropout too, can be measured.",
+    ],
+    try: [["Old block", { net: "old", old: [0.5, 0.3], site: "pre_activation" }], ["Modern block", { net: "modern", modern: [0, 0, 0, 0], site: "feed_forward_residual" }], ["Transformer", { net: "transformer", site: "embedding" }]],
+    list: [
+      ["Old against modern, and modern with dropout, weight decay, mixup and more:", "redrop study --task table"],
+      ["Post-norm against pre-norm:", "redrop study --arms none norm-post all-0.2 norm-post+all-0.2"],
     ],
     experiment: "redrop study markov:4000000 --arms none all-0.1 all-0.2",
   },
   {
-    title: "What else there is", panel: "block", set: { norm: "pre", rates: rates(0.1), site: "feed_forward_hidden" },
+    title: "What else there is", panel: "block", set: { net: "transformer", norm: "pre", rates: rates(0.1), site: "feed_forward_hidden" },
     list: [
-      "More data: the best remedy where it can be had. Augmentation makes some, above all for images.",
-      "Weight decay: pulls weights towards zero. In a single pass it steers the optimizer rather than fights overfitting; with many passes strong values can matter much.",
-      "Stopping at the best validation loss: always keep that checkpoint. Often dropout still reaches a lower one.",
-      "Stochastic depth drops whole residual branches; label smoothing softens targets; averages of weights and ensembles of models gain more than either, and cost more.",
-      "For stability, not against overfitting: normalisation, clipping, warm-up.",
+      "More data: the best remedy where it can be had.",
+      ["Augmentation makes some, above all for images.", "redrop study --task digits --arms none crop-1 mixup-0.2 cutmix-1"],
+      ["Weight decay pulls weights towards zero. In a single pass it steers the optimizer rather than fights overfitting; with many passes strong values can matter much.", "redrop study --arms none weight_decay-1 all-0.2 all-0.2+weight_decay-1"],
+      ["Stopping at the best validation loss: always keep that checkpoint. Often dropout still reaches a lower one.", "redrop study --arms none early-stopping all-0.2"],
+      ["Stochastic depth drops whole residual branches; label smoothing softens targets; averages of weights and ensembles of models gain more than either, and cost more.", "redrop study --task text"],
+      ["For stability, not against overfitting: normalisation, clipping, warm-up.", "redrop study --task table --arms modern modern+clip_norm-0 modern+warmup_steps-0"],
     ],
     experiment: "redrop study markov:16000",
   },

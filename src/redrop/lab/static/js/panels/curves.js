@@ -8,6 +8,7 @@ const SETTLED = 0.12; // the first steps fall so far that they would flatten all
 const ROOM = 0.06;
 export const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [1, 2]];
 export const ARM_COLOURS = 6;
+const WHOLE_STEPS = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((first) => first * 10 ** power)).flat();
 
 /** Columns on one common axis of steps; a value that a line has not is null. */
 function align(lines) {
@@ -81,7 +82,7 @@ function options(place, drawn, { title, marks, width, pick, move }) {
   return {
     width, height: heightFor(width),
     scales: { x: { time: false }, y: { range: () => span(drawn.lines, marks) } },
-    axes: [{ ...axis, size: 30, label: "step", labelSize: 20, labelGap: 0, labelFont: "12px system-ui, sans-serif" }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => exact(Number(tick.toPrecision(6)))) }],
+    axes: [{ ...axis, incrs: WHOLE_STEPS, size: 30, label: "step", labelSize: 20, labelGap: 0, labelFont: "12px system-ui, sans-serif" }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => exact(Number(tick.toPrecision(6)))) }],
     series: [{ label: "step" }, ...series],
     bands: drawn.bands.map(({ upper, lower, arm }) => ({ series: [upper, lower], fill: fade(paintOf(arm), 16) })),
     legend: { show: false },

@@ -1,44 +1,66 @@
-// The transformer from tokens to logits with every dropout site as a button.
+// A network from its input to its output, with every dropout site as a button.
 import { svg } from "../core/dom.js";
 import { exact } from "../core/format.js";
-import { ABOUT } from "../core/sites.js";
-import { SITES } from "../core/state.js";
+import { NETWORKS, rateAt, siteOf } from "../core/sites.js";
 
 const WIDTH = 420, LINE = 268, BOX = 236, STREAM = 66, EDGE = 34;
 const HEIGHT = { box: 34, site: 34, add: 26 };
 const GAP = 18;
 
-/** What a forward pass meets, from the top; "branch" rows hang beside the residual stream. */
-function rows(norm) {
-  const sub = (name, inner) => norm === "pre"
-    ? [["box", "LayerNorm", "fork"], ...inner, ["add", name]]
-    : [["first", ...inner[0]], ...inner.slice(1), ["add", name], ["box", "LayerNorm", "stream"]].map((row) => (row[0] === "first" ? [row[1], row[2], "fork"] : row));
-  return [
-    ["box", "Token + position embedding", "stream"],
-    ["site", "embedding", "stream"],
-    ["open"],
-    ...sub("attention", [["box", "Attention: softmax(q·kᵀ/√d)"], ["site", "attention_weights"], ["box", "Weights · v, output projection"], ["site", "attention_residual"]]),
-    ...sub("feed-forward", [["box", "Expand, GELU"], ["site", "feed_forward_hidden"], ["box", "Contract"], ["site", "feed_forward_residual"]]),
+/** What a forward pass meets, from the top; rows without a place hang beside the residual stream. */
+const ROWS = {
+  transformer(norm) {
+    const sub = (inner) => {
+      const [[kind, name], ...others] = inner;
+      return norm === "pre" ? [["box", "LayerNorm", "fork"], ...inner, ["add"]] : [[kind, name, "fork"], ...others, ["add"], ["box", "LayerNorm", "stream"]];
+    };
+    return [
+      ["box", "Token + position embedding", "stream"],
+      ["site", "embedding", "stream"],
+      ["open", "block, × N"],
+      ...sub([["box", "Attention: softmax(q·kᵀ/√d)"], ["site", "attention_weights"], ["box", "Weights · v, output projection"], ["site", "attention_residual"]]),
+      ...sub([["box", "Expand, GELU"], ["site", "feed_forward_hidden"], ["box", "Contract"], ["site", "feed_forward_residual"]]),
+      ["close"],
+      ...(norm === "pre" ? [["box", "LayerNorm", "stream"]] : []),
+      ["box", "Output layer: logits", "stream"],
+    ];
+  },
+  modern: () => [
+    ["box", "Dense: one row of numbers in", "stream"],
+    ["open", "block, × N"],
+    ["site", "layer_drop", "stream"],
+    ["box", "LayerNorm", "fork"], ["box", "Expand, GELU"], ["site", "feed_forward_hidden"], ["box", "Contract"],
+    ["site", "feed_forward_residual"], ["site", "drop_path"], ["add"],
     ["close"],
-    ...(norm === "pre" ? [["box", "LayerNorm", "stream"]] : []),
-    ["box", "Output layer: logits", "stream"],
-  ];
-}
+    ["box", "LayerNorm", "stream"],
+    ["box", "Output layer: Dense", "stream"],
+  ],
+  old: () => [
+    ["open", "hidden layer, × N"],
+    ["box", "Dense", "chain"], ["site", "pre_activation", "chain"], ["box", "GELU", "chain"], ["site", "feed_forward_hidden", "chain"],
+    ["close"],
+    ["box", "Output layer: Dense", "chain"],
+  ],
+};
+const SAID = {
+  transformer: (norm) => `A ${norm}-norm transformer with its dropout sites`,
+  modern: () => "A modern network for vectors with its dropout sites: norm, feed-forward, residual addition",
+  old: () => "An old network for vectors with its dropout sites: a plain chain, no residual stream",
+};
 
-/** Where a box lies: on the stream it spans it, in a branch it stands on the branch's line. */
-const spread = (onStream) => {
-  const right = LINE + BOX / 2, left = onStream ? EDGE : LINE - BOX / 2;
+/** Where a box lies: in a branch it stands on the branch's line, otherwise it spans the stream. */
+const spread = (isWide) => {
+  const right = LINE + BOX / 2, left = isWide ? EDGE : LINE - BOX / 2;
   return { x: left, width: right - left, middle: (left + right) / 2 };
 };
 
-function siteButton(state, site, y, onStream) {
-  const { x, width, middle } = spread(onStream);
-  const index = SITES.indexOf(site);
+function siteButton(state, site, y, { x, width, middle }) {
+  const { title } = NETWORKS[state.net.peek()].about[site];
   const pick = () => (state.site.value = site);
-  const isChosen = () => state.site.value === site, isOff = () => state.rates.value[index] === 0;
+  const isChosen = () => siteOf(state) === site, p = () => rateAt(state, site);
   return svg("g", {
-    class: () => `rd-site${isChosen() ? " rd-site-chosen" : ""}${isOff() ? " rd-site-off" : ""}`, role: "button", tabindex: 0,
-    "aria-pressed": () => String(isChosen()), "aria-label": () => `Dropout site ${ABOUT[site].title}, p = ${state.rates.value[index]}`,
+    class: () => `rd-site${isChosen() ? " rd-site-chosen" : ""}${p() === 0 ? " rd-site-off" : ""}`, role: "button", tabindex: 0,
+    "aria-pressed": () => String(isChosen()), "aria-label": () => `Dropout site ${title}, p = ${p()}`,
     onclick: pick,
     onkeydown: (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
@@ -47,7 +69,7 @@ function siteButton(state, site, y, onStream) {
     },
   },
   svg("rect", { x, y, width, height: HEIGHT.site, rx: 17 }),
-  svg("text", { x: middle, y: y + 22, "text-anchor": "middle" }, () => `${ABOUT[site].title}, p = ${exact(state.rates.value[index])}`));
+  svg("text", { x: middle, y: y + 22, "text-anchor": "middle" }, () => `${title}, p = ${exact(p())}`));
 }
 
 const line = (x1, y1, x2, y2) => svg("line", { x1, y1, x2, y2, class: "rd-wire" });
@@ -61,32 +83,38 @@ function addSign(y) {
   ];
 }
 
-export function diagram(state, norm) {
-  const parts = [], list = rows(norm);
-  let y = 6, frame = 0, isInBranch = false;
-  const put = (...shapes) => parts.push(...shapes);
-  for (const [kind, name, place] of list) {
+const frameOf = (top, bottom, note) => [
+  svg("rect", { x: 14, y: top - 4, width: WIDTH - 28, height: bottom - top + 2, rx: 10, class: "rd-frame" }),
+  svg("text", { x: WIDTH - 26, y: top + 14, "text-anchor": "end", class: "rd-note" }, note),
+];
+
+function streamTo(y) {
+  return [
+    svg("line", { x1: STREAM, y1: 6, x2: STREAM, y2: y - GAP, class: "rd-stream" }),
+    svg("text", { x: 0, y: 0, class: "rd-note", transform: `translate(${STREAM - 14} ${0.36 * y}) rotate(-90)`, "text-anchor": "middle" }, "residual stream"),
+  ];
+}
+
+export function diagram(state, net, norm) {
+  const parts = [], put = (...shapes) => parts.push(...shapes.flat());
+  let y = 6, frame = null, last = null;
+  for (const [kind, name, place] of ROWS[net](norm)) {
     if (kind === "open" || kind === "close") {
-      if (kind === "open") frame = y;
-      else put(svg("rect", { x: 14, y: frame - 4, width: WIDTH - 28, height: y - frame + 2, rx: 10, class: "rd-frame" }), svg("text", { x: WIDTH - 26, y: frame + 14, "text-anchor": "end", class: "rd-note" }, "block, × N"));
+      if (kind === "open") frame = { top: y, note: name };
+      else put(frameOf(frame.top, y, frame.note));
       y += kind === "open" ? 22 : 20;
       continue;
     }
-    const onStream = place === "stream", height = HEIGHT[kind];
-    if (kind === "add") {
-      put(...addSign(y));
-      isInBranch = false;
-    } else {
-      if (place === "fork") {
-        put(svg("polyline", { points: `${STREAM},${y - 8} ${LINE},${y - 8} ${LINE},${y}`, class: "rd-wire" }));
-        isInBranch = true;
-      } else if (isInBranch) put(line(LINE, y - GAP, LINE, y));
-      const { x, width, middle } = spread(onStream);
-      put(kind === "site" ? siteButton(state, name, y, onStream) : [svg("rect", { x, y, width, height, rx: 5, class: "rd-box" }), svg("text", { x: middle, y: y + 22, "text-anchor": "middle", class: "rd-box-text" }, name)]);
+    const at = spread(place === "stream" || place === "chain"), height = HEIGHT[kind];
+    if (kind === "add") put(addSign(y));
+    else {
+      if (place === "fork") put(svg("polyline", { points: `${STREAM},${y - 8} ${LINE},${y - 8} ${LINE},${y}`, class: "rd-wire" }));
+      else if (place === undefined) put(line(LINE, y - GAP, LINE, y));
+      else if (place === "chain" && last !== null) put(line(at.middle, last, at.middle, y));
+      put(kind === "site" ? siteButton(state, name, y, at) : [svg("rect", { x: at.x, y, width: at.width, height, rx: 5, class: "rd-box" }), svg("text", { x: at.middle, y: y + 22, "text-anchor": "middle", class: "rd-box-text" }, name)]);
     }
-    y += height + GAP;
+    last = y + height;
+    y = last + GAP;
   }
-  const stream = svg("line", { x1: STREAM, y1: 6, x2: STREAM, y2: y - GAP, class: "rd-stream" });
-  const label = svg("text", { x: 0, y: 0, class: "rd-note", transform: `translate(${STREAM - 14} ${0.36 * y}) rotate(-90)`, "text-anchor": "middle" }, "residual stream");
-  return svg("svg", { viewBox: `0 0 ${WIDTH} ${y}`, class: "rd-diagram", role: "group", "aria-label": `A ${norm}-norm transformer with its dropout sites` }, stream, label, parts.flat());
+  return svg("svg", { viewBox: `0 0 ${WIDTH} ${y}`, class: "rd-diagram", role: "group", "aria-label": SAID[net](norm) }, net === "old" ? [] : streamTo(y), parts);
 }

@@ -8,6 +8,14 @@ import { CHAPTERS } from "./chapters.js";
 /** Keep formulas on one line. */
 const tied = (text) => text.replace(/ ([=−/·]) /g, "\u00a0$1\u00a0");
 
+const command = (text) => [h("code", null, text), " ", copyButton(() => text)];
+
+/** A point of a list: a statement, and where there is one the command that tests it. */
+function point(entry) {
+  const [text, test] = [entry].flat();
+  return h("li", null, tied(text), ...(test ? [" ", h("span", { class: "rd-test" }, ...command(test))] : []));
+}
+
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 function apply(state, values) {
@@ -33,15 +41,15 @@ function complete(state, index) {
 
 function words(state, chapter) {
   const parts = (chapter.text ?? []).map((text) => h("p", null, tied(text)));
-  if (chapter.list) parts.push(h("ul", { class: "rd-list" }, chapter.list.map((text) => h("li", null, tied(text)))));
   if (chapter.try) {
     const isSet = (values) => () => String(Object.entries(values).every(([name, value]) => same(state[name].value, value)));
     parts.push(h("div", { class: "rd-row rd-try", role: "group", "aria-label": "Change the figure" },
       chapter.try.map(([label, values]) =>
         h("button", { type: "button", class: "rd-button rd-preset", "aria-pressed": isSet(values), onclick: () => apply(state, values) }, label))));
   }
+  if (chapter.list) parts.push(h("ul", { class: "rd-list" }, chapter.list.map(point)));
   if (chapter.experiment) {
-    parts.push(h("p", { class: "rd-experiment" }, h("span", null, "Test it: "), h("code", null, chapter.experiment), " ", copyButton(() => chapter.experiment)));
+    parts.push(h("p", { class: "rd-experiment" }, h("span", null, "Test it: "), ...command(chapter.experiment)));
   }
   return parts;
 }

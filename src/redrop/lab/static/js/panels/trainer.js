@@ -1,9 +1,20 @@
 // "Train this": start a short run on this machine, one at a time, and stop it.
 import { signal } from "../../vendor/signals-core.js";
+import { TASKS } from "../core/config_text.js";
 import { field, freshId } from "../core/controls.js";
-import { h, onEnd } from "../core/dom.js";
+import { h, onEnd, watch } from "../core/dom.js";
+import { networkOf } from "../core/sites.js";
 import { getJson, postJson } from "../core/source.js";
-import { SITES } from "../core/state.js";
+
+/** What the network learns: a text for the transformer, samples for the others. */
+function dataFields(state, source) {
+  const samples = h("select", { onchange: (event) => (state.task.value = event.target.value) },
+    Object.entries(TASKS).map(([name, { title }]) => h("option", { value: name }, title)));
+  watch(() => (samples.value = state.task.value));
+  const fields = [field("Text", source), field("Data", samples)];
+  watch(() => fields.forEach((one, i) => (one.hidden = (state.net.value !== "transformer") === (i === 0))));
+  return fields;
+}
 
 export function trainer(state, token, lab) {
   const isLive = !lab.isExport, status = signal(null), said = signal("");
@@ -31,9 +42,11 @@ export function trainer(state, token, lab) {
     }
   }
   async function start() {
+    const { name, kinds, rates } = networkOf(state);
+    const what = name === "transformer" ? { data: source.value, norm: state.norm.value } : { network: name, task: state.task.value };
     await ask("api/train", {
-      data: source.value, norm: state.norm.value, steps: steps.valueAsNumber, seed: Number(state.seed.value % (2n ** 53n)),
-      rates: Object.fromEntries(SITES.map((site, i) => [site, state.rates.value[i]])),
+      ...what, steps: steps.valueAsNumber, seed: Number(state.seed.value % (2n ** 53n)),
+      rates: Object.fromEntries(kinds.map((kind, i) => [kind, rates.value[i]])),
     });
     if (status.value?.is_running) state.study.value = status.value.study;
   }
@@ -44,7 +57,7 @@ export function trainer(state, token, lab) {
   return h("section", { class: "rd-train", "aria-labelledby": heading },
     h("h3", { id: heading }, "Train this"),
     isLive
-      ? h("div", { class: "rd-controls rd-tight" }, field("Text", source), field("Steps", steps),
+      ? h("div", { class: "rd-controls rd-tight" }, ...dataFields(state, source), field("Steps", steps),
         h("div", { class: "rd-field rd-bottom" }, h("div", { class: "rd-row" },
           h("button", { type: "button", class: "rd-button rd-primary", disabled: running, onclick: start }, "Start"),
           h("button", { type: "button", class: "rd-button", disabled: () => !running(), onclick: () => ask("api/stop", {}) }, "Stop"),
