@@ -4,7 +4,9 @@ from functools import cache
 
 from redrop.data import load_corpus
 from redrop.models import DropoutRates, TransformerConfig
+from redrop.tasks.text import TextTask
 from redrop.train import TrainConfig
+from redrop.train.loop import train
 
 
 @cache
@@ -26,6 +28,10 @@ def model_config(p=0.0, **changes):
     )
 
 
+def text_task(p=0.0, **changes):
+    return TextTask(corpus(), model_config(p, **changes))
+
+
 def train_config(**changes):
     return TrainConfig(
         **{
@@ -42,6 +48,14 @@ def train_config(**changes):
             **changes,
         }
     )
+
+
+def run(directory, p=0.0, *, model=None, progress=None, **changes):
+    """Train; return the result and the events."""
+    events = []
+    task, config = text_task(p, **(model or {})), train_config(**changes)
+    result = train(task, config, directory, events.append, progress=progress)
+    return result, events
 
 
 def without_seconds(events):

@@ -24,8 +24,10 @@ def test_some_counts_may_be_0(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["learning_rate", "min_learning_rate", "weight_decay", "clip_norm", "min_delta"]
-)
+    "name",
+    ["learning_rate", "min_learning_rate", "weight_decay", "l2", "clip_norm", "clip_value",
+     "min_delta", "label_smoothing", "entropy_penalty", "r_drop", "ema"],
+)  # fmt: skip
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "1"])
 def test_real_numbers_are_finite_and_not_negative(name, value):
     with pytest.raises(UsageError, match=f"`{name}` must be a finite number of at least 0; got"):
@@ -37,7 +39,14 @@ def test_real_numbers_are_finite_and_not_negative(name, value):
     [
         ({"learning_rate": 0}, "`learning_rate` must be positive"),
         ({"learning_rate": 1e-5}, "must not exceed `learning_rate`; got 0.0001 and 1e-05"),
-        ({"precision": "float16"}, "got 'float16'"),
+        ({"precision": "float16"}, "`precision` must be .*; got 'float16'"),
+        ({"schedule": "step"}, '`schedule` must be "cosine" or "linear" or "constant"; got .step.'),
+        ({"label_smoothing": 1.0}, r"`label_smoothing` must lie in \[0, 1\); got 1.0"),
+        ({"ema": 1}, r"`ema` must lie in \[0, 1\); got 1"),
+        ({"dropout_schedule": "later"}, "A dropout schedule must be one of .*; got 'later'"),
+        ({"dropout_schedule": "early"}, "needs a share of the steps"),
+        ({"dropout_schedule": "late-x"}, "A dropout schedule must be one of .*; got 'late-x'"),
+        ({"dropout_schedule": 3}, "`dropout_schedule` must be a word; got 3"),
         ({"seed": 2**63}, r"`seed` must lie in \[0, 2\^63\); got 9223372036854775808"),
         ({"steps": 2**32}, r"below 2\^32.*got 4294967296"),
     ],
@@ -48,7 +57,9 @@ def test_other_rules_are_named(changes, message):
 
 
 def test_a_config_comes_back_from_json():
-    config = TrainConfig(steps=3, precision="bfloat16", min_delta=0.125)
+    config = TrainConfig(
+        steps=3, precision="bfloat16", min_delta=0.125, ema=0.5, dropout_schedule="early-0.2"
+    )
     assert TrainConfig.from_json(json.loads(json.dumps(asdict(config)))) == config
 
 

@@ -1,4 +1,3 @@
-import json
 import math
 import signal
 
@@ -9,24 +8,10 @@ from redrop.errors import UsageError
 from redrop.models.config import DropoutRates
 from redrop.train import loop
 from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
-from redrop.train.loop import clip_gradients, train
 from redrop.train.run import Run
 from redrop.train.schedule import learning_rate
-from tests.train.small import corpus, model_config, train_config, without_seconds
-
-
-def run(directory, p=0.0, *, model=None, progress=None, **changes):
-    """Train; return the result and the events."""
-    events = []
-    result = train(
-        model_config(p, **(model or {})),
-        train_config(**changes),
-        corpus(),
-        directory,
-        events.append,
-        progress=progress,
-    )
-    return result, events
+from redrop.train.task import Score
+from tests.train.small import corpus, run, text_task, train_config, without_seconds
 
 
 def final_tensors(directory):
@@ -41,16 +26,17 @@ def same(one, other):
 def watched(monkeypatch):
     """Note the batch, the weights and the attention mask of each training step."""
     steps = []
-    original = loop.mean_loss
+    original = loop.objective
 
-    def note(model, inputs, targets, precision):
+    def note(task, model, batch, config, decayed):
+        inputs, targets = batch.inputs, batch.targets
         before, after = model.attention_weights(inputs, 0)
         weights = torch.cat([p.detach().flatten() for p in model.parameters()])
         kept = (after != 0) | (before == 0)
         steps.append({"inputs": inputs, "targets": targets, "weights": weights, "kept": kept})
-        return original(model, inputs, targets, precision)
+        return original(task, model, batch, config, decayed)
 
-    monkeypatch.setattr(loop, "mean_loss", note)
+    monkeypatch.setattr(loop, "objective", note)
     return steps
 
 
@@ -59,8 +45,8 @@ def test_the_record_has_an_evaluation_each_period_and_at_the_end(tmp_path):
     assert [event["kind"] for event in events] == ["eval", "eval", "eval", "end"]
     assert [event["step"] for event in events[:3]] == [4, 8, 10]
     assert set(events[0]) == {
-        "kind", "step", "train_loss", "train_eval_loss", "validation_loss", "learning_rate",
-        "gradient_norm", "clipped_share", "seconds",
+        "kind", "step", "train_loss", "train_eval_loss", "validation_loss", "validation_metrics",
+        "learning_rate", "gradient_norm", "clipped_share", "seconds",
     }  # fmt: skip
     assert [event["learning_rate"] for event in events[:3]] == [
         learning_rate(step, train_config(steps=10)) for step in (3, 7, 9)
@@ -80,14 +66,14 @@ def test_training_learns(tmp_path):
 
 def test_train_loss_is_the_mean_of_the_minibatch_losses_with_dropout_on(tmp_path, monkeypatch):
     losses = []
-    original = loop.mean_loss
+    original = loop.objective
 
     def note(*args):
         loss = original(*args)
         losses.append(loss.item())
         return loss
 
-    monkeypatch.setattr(loop, "mean_loss", note)
+    monkeypatch.setattr(loop, "objective", note)
     _, events = run(tmp_path, p=0.5, steps=6)
     assert events[0]["train_loss"] == pytest.approx(sum(losses[:4]) / 4)
     assert events[1]["train_loss"] == pytest.approx(sum(losses[4:]) / 2)
@@ -211,14 +197,14 @@ def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_is_raised(tmp_path, st
 
 @pytest.mark.parametrize("when", [1, 6])
 def test_a_run_that_diverges_ends_without_a_crash(tmp_path, monkeypatch, when):
-    original = loop.mean_loss
+    original = loop.objective
     calls = []
 
     def diverge(*args):
         calls.append(None)
         return original(*args) * (float("nan") if len(calls) == when else 1.0)
 
-    monkeypatch.setattr(loop, "mean_loss", diverge)
+    monkeypatch.setattr(loop, "objective", diverge)
     result, events = run(tmp_path)
     assert result.status == "diverged"
     assert result.steps == when - 1
@@ -243,20 +229,20 @@ def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path, monkey
     losses = iter([3.0, 2.0, 2.5, 2.6])
     seen = []
 
-    def planned(model, windows, precision):
-        if windows is planned.validation:
+    def planned(task, model, batches, precision):
+        if batches is planned.validation:
             seen.append({n: p.detach().clone() for n, p in model.named_parameters()})
-            return next(losses)
-        return 1.0
+            return Score(next(losses), {})
+        return Score(1.0, {})
 
-    original = loop._Windows
+    original = loop._Parts
 
-    def windows(run):
+    def parts(run):
         result = original(run)
         planned.validation = result.validation
         return result
 
-    monkeypatch.setattr(loop, "_Windows", windows)
+    monkeypatch.setattr(loop, "_Parts", parts)
     monkeypatch.setattr(loop, "evaluate", planned)
     result, events = run(tmp_path, steps=100, patience=2)
     assert result.status == "stopped early"
@@ -273,25 +259,17 @@ def test_the_two_test_losses_are_those_of_the_best_and_the_last_weights(tmp_path
     result, _ = run(tmp_path, steps=40, learning_rate=0.3, min_learning_rate=0.3)
     assert result.best_step < 40
     tensors = final_tensors(tmp_path)
-    fresh = Run(model_config(), train_config(), corpus())
-    windows = loop._Windows(fresh)
-    for group, expected in [
-        ("best_weights", result.test_loss_best),
-        ("weights", result.test_loss_final),
+    fresh = Run(text_task(), train_config())
+    parts = loop._Parts(fresh)
+    for group, loss, metrics in [
+        ("best_weights", result.test_loss_best, result.test_metrics_best),
+        ("weights", result.test_loss_final, result.test_metrics_final),
     ]:
         loop.set_weights(fresh.model, tensors[group])
-        assert loop.evaluate(fresh.model, windows.test, "float32") == pytest.approx(expected)
+        score = loop.evaluate(fresh.task, fresh.model, parts.test, "float32")
+        assert score.loss == pytest.approx(loss)
+        assert score.metrics == pytest.approx(metrics)
     assert result.test_loss_best != result.test_loss_final
-
-
-@pytest.mark.parametrize(("clip", "expected"), [(0.5, 0.5), (5.0, 5.0), (50.0, 13.0), (0.0, 13.0)])
-def test_gradients_are_scaled_down_to_the_norm_and_never_up(clip, expected):
-    model = torch.nn.Linear(2, 1)
-    model.weight.grad, model.bias.grad = torch.tensor([[3.0, 4.0]]), torch.tensor([12.0])
-    assert clip_gradients(list(model.parameters()), clip).item() == pytest.approx(13.0)
-    norm = math.hypot(*model.weight.grad[0].tolist(), model.bias.grad.item())
-    assert norm == pytest.approx(expected, rel=1e-5)
-    assert model.weight.grad[0, 0] / model.weight.grad[0, 1] == pytest.approx(0.75)
 
 
 def test_the_loop_clips_and_the_record_says_how_often(tmp_path):
@@ -303,59 +281,67 @@ def test_the_loop_clips_and_the_record_says_how_often(tmp_path):
     assert loose[1]["validation_loss"] != tight[1]["validation_loss"]
 
 
+def test_clipping_by_value_counts_as_clipping_and_bounds_each_number(tmp_path, monkeypatch):
+    largest = []
+    original = loop.clip_by_norm
+
+    def note(parameters, clip_norm):
+        largest.append(max(p.grad.abs().max().item() for p in parameters))
+        return original(parameters, clip_norm)
+
+    monkeypatch.setattr(loop, "clip_by_norm", note)
+    _, loose = run(tmp_path / "loose", clip_norm=0.0)
+    unclipped = list(largest)
+    largest.clear()
+    _, tight = run(tmp_path / "tight", clip_norm=0.0, clip_value=1e-3)
+    assert min(unclipped) > 1e-3
+    assert max(largest) == pytest.approx(1e-3)
+    assert (loose[0]["clipped_share"], tight[0]["clipped_share"]) == (0.0, 1.0)
+    assert loose[1]["validation_loss"] != tight[1]["validation_loss"]
+
+
+def test_the_clipped_share_counts_the_steps_whose_gradient_was_cut(tmp_path, monkeypatch):
+    norms = []
+    original = loop.clip_by_norm
+
+    def note(parameters, clip_norm):
+        norms.append(original(parameters, clip_norm).item())
+        return torch.tensor(norms[-1])
+
+    monkeypatch.setattr(loop, "clip_by_norm", note)
+    run(tmp_path / "first", clip_norm=0.0, steps=4, learning_rate=1e-30, min_learning_rate=0.0)
+    middle = sorted(norms)[1]  # of four norms, two are above it
+    _, events = run(
+        tmp_path / "second", clip_norm=middle, steps=4, learning_rate=1e-30, min_learning_rate=0.0
+    )
+    assert events[0]["clipped_share"] == sum(norm > middle for norm in norms[:4]) / 4 == 0.5
+    assert events[0]["gradient_norm"] == pytest.approx(sum(norms[:4]) / 4)
+
+
+def test_metrics_stand_in_the_record(tmp_path):
+    result, events = run(tmp_path)
+    for event in events[:-1]:
+        assert 0 <= event["validation_metrics"]["accuracy"] <= 1
+    assert result.test_metrics_final.keys() == result.test_metrics_best.keys() == {"accuracy"}
+    assert events[-1]["test_metrics_best"] == result.test_metrics_best
+
+
+@pytest.mark.parametrize("name", ["label_smoothing", "entropy_penalty", "r_drop", "l2"])
+def test_penalties_are_in_the_training_loss_and_not_in_the_evaluations(tmp_path, name):
+    tiny_rate = {"learning_rate": 1e-30, "min_learning_rate": 0.0, "weight_decay": 0.0}
+    _, plain = run(tmp_path / "plain", p=0.5, steps=4, **tiny_rate)
+    _, other = run(tmp_path / "other", p=0.5, steps=4, **tiny_rate, **{name: 0.3})
+    assert plain[0]["train_loss"] != pytest.approx(other[0]["train_loss"], rel=1e-6)
+    for loss in ("train_eval_loss", "validation_loss"):
+        assert plain[0][loss] == other[0][loss]
+
+
 def test_the_thread_count_is_that_of_the_config_and_comes_back(tmp_path):
     before = torch.get_num_threads()
     seen = []
     run(tmp_path, threads=before + 1, progress=lambda step: seen.append(torch.get_num_threads()))
     assert set(seen) == {before + 1}
     assert torch.get_num_threads() == before
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"steps": 13}, r"train\.steps = 12, asked for was 13"),
-        ({"seed": 6}, r"train\.seed = 5, asked for was 6"),
-        ({"p": 0.1}, r"model\.dropout\.attention_residual = 0\.0, asked for was 0\.1"),
-        ({"model": {"norm": "post"}}, r"model\.norm = 'pre', asked for was 'post'"),
-    ],
-)
-def test_the_directory_of_another_run_is_refused(tmp_path, changes, named):
-    run(tmp_path)
-    kept = final_tensors(tmp_path)["weights"]
-    with pytest.raises(UsageError, match=named):
-        run(tmp_path, **changes)
-    assert same(final_tensors(tmp_path)["weights"], kept)
-
-
-def test_other_data_and_another_mask_definition_are_refused(tmp_path, monkeypatch):
-    run(tmp_path)
-    monkeypatch.setattr("redrop.train.run.SPEC_VERSION", 999)
-    with pytest.raises(UsageError, match="spec = 1, asked for was 999"):
-        run(tmp_path)
-    monkeypatch.undo()
-    other = type(corpus())(**{**vars(corpus()), "sha256": "0" * 64})
-    with pytest.raises(UsageError, match="data_sha256 = "):
-        train(model_config(), train_config(), other, tmp_path, lambda event: None)
-
-
-def test_a_damaged_checkpoint_is_refused(tmp_path):
-    run(tmp_path)
-    path = tmp_path / "final" / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(UsageError, match=r"weights\.safetensors.*is not what was written"):
-        run(tmp_path)
-
-
-@pytest.mark.parametrize("missing", ["step", "events", "early_stopping", "seconds", "result"])
-def test_a_checkpoint_that_lacks_something_is_refused(tmp_path, missing):
-    run(tmp_path)
-    path = tmp_path / "final" / "state.json"
-    state = json.loads(path.read_text())
-    del state[missing]
-    path.write_text(json.dumps(state))
-    with pytest.raises(UsageError, match=f"must hold a whole run; .*'{missing}'"):
-        run(tmp_path)
 
 
 def test_model_and_corpus_must_fit(tmp_path):

@@ -6,9 +6,11 @@ from redrop.nn import attach
 from redrop.train import precision
 from redrop.train.loss import mean_loss
 from redrop.train.precision import fastest_precision, measure_precisions
-from tests.train.small import model_config
+from redrop.train.task import Batch
+from tests.train.small import model_config, text_task
 
 INPUTS = torch.zeros(2, 12, dtype=torch.int64)
+BATCH = Batch(INPUTS, INPUTS)
 
 
 def test_measuring_leaves_no_trace_on_the_model():
@@ -18,7 +20,7 @@ def test_measuring_leaves_no_trace_on_the_model():
     before = [parameter.detach().clone() for parameter in model.parameters()]
     expected = model(INPUTS)
     state.set_step(7)
-    seconds = measure_precisions(model, (INPUTS, INPUTS))
+    seconds = measure_precisions(text_task(), model, BATCH)
     assert seconds.keys() == {"float32", "bfloat16"}
     assert all(0 < value < 60 for value in seconds.values())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -30,13 +32,14 @@ def test_measuring_leaves_no_trace_on_the_model():
 def test_the_faster_one_is_chosen(monkeypatch, faster):
     clock = [0.0]
 
-    def slow(model, inputs, targets, which):
+    def slow(task, model, batch, which):
         clock[0] += 1.0 if which == faster else 2.0
-        return mean_loss(model, inputs, targets, which)
+        return mean_loss(task, model, batch, which)
 
     monkeypatch.setattr(precision, "mean_loss", slow)
     monkeypatch.setattr(precision.time, "perf_counter", lambda: clock[0])
-    assert fastest_precision(Transformer(model_config()), (INPUTS, INPUTS)) == faster
+    model = Transformer(model_config())
+    assert fastest_precision(text_task(), model, BATCH) == faster
 
 
 def test_loss_and_gradients_are_float32_in_both():
@@ -46,7 +49,7 @@ def test_loss_and_gradients_are_float32_in_both():
         model.blocks[0].feed_forward.expand.register_forward_hook(
             lambda module, args, output, seen=seen: seen.append(output.dtype)
         )
-        loss = mean_loss(model, INPUTS, INPUTS, which)
+        loss = mean_loss(text_task(), model, BATCH, which)
         loss.backward()
         assert loss.dtype == torch.float32
         assert seen == [getattr(torch, which)]

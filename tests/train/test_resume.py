@@ -51,7 +51,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, threads, moments):
         read_checkpoint(latest_checkpoint(tmp_path / name)).tensors
         for name in ("straight", "killed")
     )
-    for group in ("weights", "best_weights", "optimizer", "tally"):
+    for group in ("weights", "best_weights", "optimizer", "tally", "average"):
         assert straight[group].keys() == killed[group].keys()
         for name, tensor in straight[group].items():
             assert torch.equal(tensor, killed[group][name]), (group, name)

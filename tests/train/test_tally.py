@@ -7,7 +7,8 @@ from redrop.train.tally import Tally
 def tally(*pairs):
     result = Tally()
     for loss, norm in pairs:
-        result.add(torch.tensor(loss, requires_grad=True) * 1, torch.tensor(norm))
+        is_clipped = torch.tensor(norm > 1.0)
+        result.add(torch.tensor(loss, requires_grad=True) * 1, torch.tensor(norm), is_clipped)
     return result
 
 
@@ -16,7 +17,7 @@ def test_means_and_shares_are_over_all_steps():
     assert len(notes) == 3
     assert notes.mean_loss == 3.0
     assert notes.mean_norm == 1.5
-    assert notes.share_above(1.0) == pytest.approx(1 / 3)
+    assert notes.clipped_share == pytest.approx(1 / 3)
 
 
 def test_no_graph_is_kept_alive():
@@ -36,9 +37,10 @@ def test_it_goes_on_from_tensors(count):
     before, after = tally(*[(0.1 * n, 0.3 * n) for n in range(count)]), Tally()
     after.load_tensors(before.to_tensors())
     for notes in (before, after):
-        notes.add(torch.tensor(0.7), torch.tensor(0.9))
+        notes.add(torch.tensor(0.7), torch.tensor(0.9), torch.tensor(True))
     assert len(after) == count + 1
     assert (after.mean_loss, after.mean_norm) == (before.mean_loss, before.mean_norm)
+    assert after.clipped_share == before.clipped_share == pytest.approx(1 / (count + 1))
 
 
 def test_a_cleared_tally_is_empty():

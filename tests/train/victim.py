@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from redrop.train.loop import train
-from tests.train.small import corpus, model_config, train_config
+from tests.train.small import text_task, train_config
 
 
 def main(directory, record, threads, moment, count):
@@ -41,9 +41,8 @@ def main(directory, record, threads, moment, count):
             file.write(json.dumps(event) + "\n")
 
     train(
-        model_config(p=0.3, layers=2),
-        train_config(steps=30, checkpoint_every=2, threads=int(threads)),
-        corpus(),
+        text_task(p=0.3, layers=2),
+        train_config(steps=30, checkpoint_every=2, threads=int(threads), ema=0.9),
         directory,
         observe,
         progress=lambda step: die_when_due("step"),

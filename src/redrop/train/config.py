@@ -6,10 +6,23 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from redrop.errors import UsageError
+from redrop.regularize.dropout_schedule import parse_dropout_schedule
 
 _AT_LEAST_ONE = ("steps", "batch_size", "eval_every", "eval_tokens")
 _AT_LEAST_ZERO = ("warmup_steps", "patience", "checkpoint_every", "threads")
-_NOT_NEGATIVE = ("min_learning_rate", "weight_decay", "clip_norm", "min_delta")
+_NOT_NEGATIVE = (
+    "min_learning_rate",
+    "weight_decay",
+    "l2",
+    "clip_norm",
+    "clip_value",
+    "min_delta",
+    "entropy_penalty",
+    "r_drop",
+    "concrete",
+)
+_BELOW_ONE = ("label_smoothing", "ema")
+_WORDS = {"precision": ("float32", "bfloat16"), "schedule": ("cosine", "linear", "constant")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,10 +36,22 @@ class TrainConfig:
         warmup_steps: Steps over which the learning rate rises linearly from near 0.
             A run shorter than this never reaches the peak.
         min_learning_rate: Where the cosine ends, at the last step.
+        schedule: How the learning rate falls after the warm-up: cosine, linear, or constant.
         weight_decay: Decoupled decay of AdamW, on matrices and embeddings only.
+        l2: λ of λ/2 · Σ‖w‖² in the loss, on the same parameters; Adam rescales its gradient, which
+            is why it differs from `weight_decay`.
         clip_norm: Gradients with a larger global norm are scaled down to it; 0 never.
+        clip_value: Each number of a gradient is cut to ± this, before the norm; 0 never.
+        label_smoothing: Share of each target that is spread evenly over all classes.
+        entropy_penalty: β of loss − β · H(prediction): confident predictions cost.
+        r_drop: α of R-Drop: two passes under two masks, and what they disagree costs; 0 is one.
+        ema: Decay of an exponential moving average of the weights, which is then what is evaluated
+            and kept; 0 is off.
+        dropout_schedule: How every p changes over the steps: constant, early-0.2, late-0.5, linear.
+        concrete: Weight w of loss − w · Σ H(p) over sites, where each site learns its own p from
+            the given one on (concrete dropout); 0 leaves every p as it is.
         eval_every: Steps from one evaluation to the next; the last step is always evaluated.
-        eval_tokens: Most tokens of each evaluation, in windows that never change.
+        eval_tokens: Most targets of each evaluation (tokens, or samples), always the same ones.
         patience: Stop after so many evaluations in a row without a better validation loss; 0 never.
         min_delta: How many nats lower a validation loss must be to count as better.
         precision: "bfloat16" computes under autocast; weights and optimizer stay float32.
@@ -46,8 +71,17 @@ class TrainConfig:
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     min_learning_rate: float = 1e-4
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = 0.1
+    l2: float = 0.0
     clip_norm: float = 1.0
+    clip_value: float = 0.0
+    label_smoothing: float = 0.0
+    entropy_penalty: float = 0.0
+    r_drop: float = 0.0
+    ema: float = 0.0
+    dropout_schedule: str = "constant"
+    concrete: float = 0.0
     eval_every: int = 100
     eval_tokens: int = 8192
     patience: int = 0
@@ -79,9 +113,23 @@ class TrainConfig:
                 "`min_learning_rate` must not exceed `learning_rate`; got "
                 f"{self.min_learning_rate} and {self.learning_rate}."
             )
-        if self.precision not in ("float32", "bfloat16"):
+        for name in _BELOW_ONE:
+            if _check_real(name, getattr(self, name)) >= 1:
+                raise UsageError(f"`{name}` must lie in [0, 1); got {getattr(self, name)}.")
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                expected = " or ".join(f'"{word}"' for word in words)
+                raise UsageError(f"`{name}` must be {expected}; got {getattr(self, name)!r}.")
+        if not isinstance(self.dropout_schedule, str):
             raise UsageError(
-                f'`precision` must be "float32" or "bfloat16"; got {self.precision!r}.'
+                f"`dropout_schedule` must be a word; got {self.dropout_schedule!r}. Pass "
+                '"early-0.2" or "late-0.5".'
+            )
+        parse_dropout_schedule(self.dropout_schedule)
+        if self.concrete and self.dropout_schedule != "constant":
+            raise UsageError(
+                "Rates are learned or follow a schedule, not both; got `concrete` "
+                f"{self.concrete} and `dropout_schedule` {self.dropout_schedule!r}."
             )
 
     @classmethod

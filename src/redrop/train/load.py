@@ -45,6 +45,10 @@ def load_trained(directory: str | Path, which: Literal["best", "last"] = "best")
             "Train first."
         )
     snapshot = read_checkpoint(folder)
+    if "vocab_size" not in snapshot.state.get("model", {"vocab_size": None}):
+        raise UsageError(
+            f"Only a model that was trained on text can write; `{folder}` holds one of other data."
+        )
     try:
         state, weights = snapshot.state, snapshot.tensors["weights"]
         step = state["step"]

@@ -43,6 +43,11 @@ def describe_groups(model: nn.Module, weight_decay: float) -> tuple[GroupSummary
     return _summary(decayed, weight_decay), _summary(other, 0.0)
 
 
+def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that weight decay and L2 pull, as `describe_groups` says."""
+    return list(_split(model)[0].values())
+
+
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW over all parameters of the model.
 
@@ -82,8 +87,10 @@ def load_optimizer_tensors(
 
 
 def _split(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+
     def where(is_matrix: bool) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((n, p) for n, p in model.named_parameters() if (p.dim() >= 2) == is_matrix)
+        return ((n, p) for n, p in trained if (p.dim() >= 2) == is_matrix)
 
     return dict(where(True)), dict(where(False))
 

@@ -9,19 +9,21 @@ class Tally:
 
     >>> tally = Tally()
     >>> for loss, norm in [(3.0, 0.5), (2.0, 1.5)]:
-    ...     tally.add(torch.tensor(loss), torch.tensor(norm))
-    >>> tally.mean_loss, tally.mean_norm, tally.share_above(1.0)
+    ...     tally.add(torch.tensor(loss), torch.tensor(norm), torch.tensor(norm > 1.0))
+    >>> tally.mean_loss, tally.mean_norm, tally.clipped_share
     (2.5, 1.0, 0.5)
     """
 
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
+        self._clipped: list[Tensor] = []
 
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        """Note one step."""
+    def add(self, loss: Tensor, norm: Tensor, is_clipped: Tensor) -> None:
+        """Note one step: its loss, its gradient norm before clipping, whether that was clipped."""
         self._losses.append(loss.detach())
         self._norms.append(norm)
+        self._clipped.append(is_clipped.double())
 
     @property
     def mean_loss(self) -> float:
@@ -33,9 +35,10 @@ class Tally:
         """Mean of the gradient norms before clipping."""
         return _mean(self._norms)
 
-    def share_above(self, norm: float) -> float:
-        """Return the share of steps whose gradient norm was larger than `norm`."""
-        return _mean([(n > norm).double() for n in self._norms])
+    @property
+    def clipped_share(self) -> float:
+        """Share of the steps whose gradient was clipped, by norm or by value."""
+        return _mean(self._clipped)
 
     @property
     def finite_steps(self) -> int:
@@ -47,18 +50,24 @@ class Tally:
         """Forget all steps: an evaluation has reported them."""
         self._losses.clear()
         self._norms.clear()
+        self._clipped.clear()
 
     def __len__(self) -> int:
         return len(self._losses)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Return the notes as a checkpoint keeps them."""
-        return {"losses": _stack(self._losses), "norms": _stack(self._norms)}
+        return {
+            "losses": _stack(self._losses),
+            "norms": _stack(self._norms),
+            "clipped": _stack(self._clipped),
+        }
 
     def load_tensors(self, stored: dict[str, Tensor]) -> None:
         """Go on where `to_tensors` was taken."""
         self._losses = list(stored["losses"].unbind())
         self._norms = list(stored["norms"].unbind())
+        self._clipped = list(stored["clipped"].unbind())
 
 
 def _stack(values: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The weights of a model by name, each once."""
+"""The weights of a model by name, each once, with the buffers that belong to them."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,15 @@ from redrop.errors import UsageError
 
 
 def get_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters by qualified name, not copied; a tied one has its first name only.
+    """Return parameters and persistent buffers by qualified name, not copied.
 
-    safetensors refuses tensors that share memory, so tied weights are stored once and the model
-    ties them again when it is built.
+    A tied parameter has its first name only: safetensors refuses tensors that share memory, and the
+    model ties them again when it is built.
     """
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    kept = model.state_dict(keep_vars=True)
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in kept}
+    return weights | buffers
 
 
 def set_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
