@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*) $(wildcard csrc/*/*)
 
-.PHONY: study test lint bench clean
+.PHONY: study test lint sanitize bench clean
 
 study: $(VENV)/installed
 	$(BIN)/redrop study
 
-test: lint $(VENV)/installed-browser
+test: lint sanitize $(VENV)/installed-browser
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-dev
@@ -18,6 +18,10 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The C++ core under the address, undefined-behaviour and thread sanitizers.
+sanitize: $(VENV)/installed-dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/sanitize
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench

@@ -77,6 +77,20 @@ def compare(
     return rows
 
 
+def note(
+    subject: str, case: str, seconds: Mapping[str, float], *, threads: int = 2
+) -> dict[str, Row]:
+    """Append what took minutes and was timed once; the first rival is the baseline."""
+    baseline = next(iter(seconds))
+    rows = {
+        name: _row(subject, case, name, [taken], baseline, [seconds[baseline]], threads)
+        for name, taken in seconds.items()
+    }
+    _append(subject, rows.values())
+    _show(case, rows)
+    return rows
+
+
 def _calls_per_round(call: Callable[[], object]) -> int:
     """Return how often to repeat a call so that a round lasts a few milliseconds."""
     call()
