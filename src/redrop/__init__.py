@@ -8,7 +8,7 @@ import importlib
 from redrop.mask import SPEC_VERSION, Window, replay
 
 __version__ = "0.1.0"
-__all__ = ["SPEC_VERSION", "Window", "__version__", "attach", "replay"]
+__all__ = ["SPEC_VERSION", "Window", "__version__", "attach", "replay", "study"]
 
 
 _LOADED_ON_USE = {"attach": "redrop.nn"}
@@ -17,4 +17,6 @@ _LOADED_ON_USE = {"attach": "redrop.nn"}
 def __getattr__(name: str) -> object:
     if name in _LOADED_ON_USE:
         return getattr(importlib.import_module(_LOADED_ON_USE[name]), name)
+    if name == "study":  # the package, which can be called
+        return importlib.import_module("redrop.study")
     raise AttributeError(f"module 'redrop' has no attribute {name!r}")

@@ -6,7 +6,7 @@ import pytest
 import redrop as package
 from tests.cli.command import redrop
 
-COMMANDS = ["study", "train", "generate", "replay", "report", "lab", "info"]
+COMMANDS = ["study", "train", "generate", "replay", "report", "lab", "recipes", "info"]
 
 
 def test_help_names_every_command_and_gives_examples():
@@ -29,7 +29,12 @@ def test_version():
 
 
 @pytest.mark.parametrize(
-    "code", ["import redrop", "import redrop.cli.app", "import redrop.cli.study, redrop.cli.train"]
+    "code",
+    [
+        "import redrop",
+        "import redrop.cli.app",
+        "import redrop.cli.study, redrop.cli.train, redrop.cli.recipes, redrop.cli.task",
+    ],
 )
 def test_torch_is_not_loaded_before_it_is_needed(code):
     check = f"{code}\nimport sys\nassert 'torch' not in sys.modules"

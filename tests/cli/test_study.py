@@ -36,7 +36,7 @@ def finished(tmp_path_factory):
 
 def test_it_prints_a_table_a_verdict_and_where_the_report_lies(finished):
     folder, result = finished
-    (study,) = (folder / "studies").iterdir()
+    (study,) = (folder / "studies").glob("*/")
     assert "none" in result.stdout
     assert "all-0.3" in result.stdout
     assert "nats" in result.stdout
@@ -57,13 +57,13 @@ def test_the_same_command_again_computes_nothing_and_says_the_same(finished):
 def test_json_is_one_document_on_standard_output(finished):
     folder, _ = finished
     report = json.loads(redrop(*SMALL, "--json", cwd=folder).stdout)
-    (study,) = (folder / "studies").iterdir()
+    (study,) = (folder / "studies").glob("*/")
     assert report == json.loads((study / "report.json").read_text(encoding="utf-8"))
 
 
 def test_report_rebuilds_the_same_bytes_from_the_records(finished):
     folder, first = finished
-    (study,) = (folder / "studies").iterdir()
+    (study,) = (folder / "studies").glob("*/")
     page = (study / "report.html").read_bytes()
     (study / "report.html").unlink()
     assert redrop("report", f"studies/{study.name}", cwd=folder).stdout == first.stdout
@@ -72,7 +72,7 @@ def test_report_rebuilds_the_same_bytes_from_the_records(finished):
 
 def test_a_trained_arm_can_write(finished):
     folder, _ = finished
-    (study,) = (folder / "studies").iterdir()
+    (study,) = (folder / "studies").glob("*/")
     write = ["generate", str(study), "--arm=all-0.3", "--run-seed=1", "--length=50", "--prompt=ab"]
     first, second = redrop(*write), redrop(*write)
     assert first.returncode == 0, first.stderr
@@ -141,7 +141,8 @@ def test_bad_data_are_one_clear_line(tmp_path):
     ("arguments", "said"),
     [
         (["--arms", "none", "all-1.5"], "`p` must lie in [0, 1]; got 1.5"),
-        (["--arms", "none", "all-nan"], "An arm is `none` or parts `site-p`"),
+        (["--arms", "none", "all-nan"], "`p` must lie in [0, 1]; got nan"),
+        (["--arms", "none", "everywhere-0.1"], "An arm is the name of a recipe or `setting-value`"),
         (["--arms", "none"], "at least two different arms"),
         (["--seeds", "0"], "at least one"),
         (["--workers", "0"], "`workers` must be at least 1; got 0"),
@@ -159,7 +160,7 @@ def test_bad_settings_are_one_clear_line(tmp_path, arguments, said):
 
 def test_a_folder_of_another_study_or_version_is_refused_and_untouched(finished, tmp_path):
     folder, _ = finished
-    (study,) = (folder / "studies").iterdir()
+    (study,) = (folder / "studies").glob("*/")
     before = sorted((p.name, p.read_bytes()) for p in study.rglob("*") if p.is_file())
     other = [word.replace("--steps=40", "--steps=41") for word in SMALL]
     result = redrop(*other, f"--out={study}")
@@ -178,7 +179,7 @@ def test_a_folder_of_another_study_or_version_is_refused_and_untouched(finished,
 
 def test_a_record_that_is_cut_loses_its_last_line_only(finished, tmp_path):
     folder, _ = finished
-    (study,) = (folder / "studies").iterdir()
+    (study,) = (folder / "studies").glob("*/")
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(study), str(copy)], check=True)
     cut = sorted((copy / "runs").iterdir())[0]

@@ -105,7 +105,8 @@ def test_the_bias_gradient_does_not_lose_terms_in_long_sums(approximate):
     bias = torch.randn(3)
     _, _, wanted = exact(x, bias, grad + 1, MaskPlan(KEY, HALF), approximate)
     _, actual = gelu.gelu_dropout_backward(grad + 1, x, bias, MaskPlan(KEY, HALF), approximate)
-    assert torch.allclose(actual.double(), wanted, rtol=2e-6, atol=0)
+    # A sum may cancel to little; one after the other in float32 would be off by about 1e-2 then.
+    assert torch.allclose(actual.double(), wanted, rtol=2e-6, atol=2e-4)
 
 
 @approximations

@@ -37,7 +37,7 @@ def test_every_figure_that_was_promised_has_its_column(tmp_path: Path) -> None:
     runs = [synthetic.end_event(loss, **late) for loss in BASE]
     arms = {"none": BASE, "all-0.2": runs}
     report = report_of(synthetic.write_ends(tmp_path, arms))
-    assert cell(report, "all-0.2", "Sites and p") == "dropout 0.2 on all sites"
+    assert cell(report, "all-0.2", "Recipe") == "dropout 0.2 on all sites"
     assert cell(report, "all-0.2", "Best validation loss") == "2.500 ± 0.020"
     assert cell(report, "all-0.2", "at step") == "700"
     assert cell(report, "all-0.2", "Gap at best") == "0.500"
@@ -80,7 +80,7 @@ def test_the_terminal_table_fits_and_keeps_what_decides(full: Report, width: int
     assert cell(full, "all-0.2", "Difference to baseline") in text
     assert cell(full, "all-0.2", "Best validation loss") in text
     assert ("Outcome" in text) == (width >= 100)
-    assert ("Sites and p" in text) == (width >= 200)
+    assert ("Recipe" in text) == (width >= 200)
 
 
 def test_the_markdown_table_has_all_columns(full: Report) -> None:

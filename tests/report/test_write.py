@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from redrop.errors import UsageError
 from redrop.report import build_report, report_markdown, write_report
-from redrop.study.records import Arm, StudyPlan, read_study
+from redrop.study.records import read_study
 from tests.study import synthetic
 from tests.study.synthetic import ARMS, make_plan
 
@@ -114,7 +115,9 @@ def test_the_json_says_what_the_page_says(folder: Path) -> None:
     assert found["verdict"]["sentences"] == list(report.verdict.sentences)
     assert found["command"] == report.study.plan.command
     assert [row["arm"] for row in found["arms"]] == list(ARMS)
-    assert found["arms"][2]["rates"] == ARMS["all-0.2"]
+    assert found["format"] == 2
+    assert found["arms"][2]["recipe"] == asdict(report.study.plan.arm("all-0.2"))
+    assert found["arms"][2]["recipe"]["dropout"] == ARMS["all-0.2"]
     losses = [run["end"]["best_validation_loss"] for run in found["runs"] if run["arm"] == "none"]
     assert found["arms"][0]["best_validation_loss"]["mean"] == pytest.approx(sum(losses) / 5)
     curve = found["curves"]["validation_loss"][0]
@@ -188,9 +191,8 @@ def test_the_words_test_loss_need_test_data(tmp_path: Path) -> None:
 def test_names_from_outside_are_text_in_the_page(tmp_path: Path) -> None:
     plan = make_plan({name: ARMS[name] for name in ("none", "all-0.2")}, seeds=(0, 1))
     evil = "<script>alert(1)</script> & $x$"
-    arms = (plan.arms[0], Arm(name="all-0.2", rates=plan.arms[1].rates, label=evil))
-    fields = {name: getattr(plan, name) for name in StudyPlan.__dataclass_fields__}
-    named = StudyPlan(**{**fields, "arms": arms, "command": evil, "name": evil})
+    arms = (plan.arms[0], replace(plan.arms[1], label=evil))
+    named = replace(plan, arms=arms, command=evil, name=evil)
     paths = write_report(synthetic.write_study(tmp_path, named))
     html = paths.html.read_text(encoding="utf-8")
     assert "<script" not in html

@@ -2,27 +2,28 @@
 
 from pathlib import Path
 
-from redrop.models.config import TransformerConfig
 from redrop.study.arms import parse_arms
-from redrop.study.plan import DataSource, make_plan
-from redrop.study.run import load_source, torch_version
+from redrop.study.plan import make_plan
+from redrop.study.run import torch_version
 from redrop.study.schema import StudyPlan
+from redrop.tasks.load import load_task
+from redrop.tasks.spec import TaskSpec
 from redrop.train.config import TrainConfig
 
-SOURCE = DataSource(source="markov:4000")
+SPEC = TaskSpec(source="markov:4000")
+MODEL = {"width": 16, "layers": 1, "heads": 2, "context": 16}
 
 
 def plan(
     *, arms: tuple[str, ...] = ("none", "all-0.3"), seeds: int = 2, steps: int = 30
 ) -> StudyPlan:
-    corpus = load_source(SOURCE, 16)
+    task = load_task(SPEC, MODEL)
     return make_plan(
-        name=corpus.name,
+        name=task.name,
         arms=parse_arms(arms),
         seeds=tuple(range(seeds)),
-        model=TransformerConfig(
-            vocab_size=corpus.tokenizer.vocab_size, width=16, layers=1, heads=2, context=16
-        ),
+        task=SPEC,
+        model=task.settings()["model"],
         train=TrainConfig(
             steps=steps,
             batch_size=4,
@@ -32,8 +33,7 @@ def plan(
             checkpoint_every=10,
             threads=1,
         ),
-        data=SOURCE,
-        corpus=corpus.describe(),
+        data=task.describe(),
         torch_version=torch_version(),
         margin=0.01,
         command="redrop study markov:4000",

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from redrop.study.records import Arm, RecordWriter, StudyPlan, run_id, write_atomically
+from redrop.study.records import RecordWriter, StudyPlan, run_id, write_atomically
+from redrop.train.recipe import Recipe
 
 SITES = (
     "embedding",
@@ -36,6 +37,16 @@ ARMS = {
     "all-0.2": everywhere(0.2),
     "attention-0.2": {**everywhere(0.0), "attention_weights": 0.2},
 }
+LABELS = {
+    "none": "no dropout",
+    "all-0.1": "dropout 0.1 on all sites",
+    "all-0.2": "dropout 0.2 on all sites",
+    "attention-0.2": "dropout 0.2 on attention weights",
+}
+
+
+def recipe(name: str, dropout: Mapping[str, float]) -> Recipe:
+    return Recipe(name=name, label=LABELS.get(name, ""), dropout=dict(dropout))
 
 
 def make_plan(
@@ -49,7 +60,7 @@ def make_plan(
 ) -> StudyPlan:
     return StudyPlan(
         name="reference text, characters",
-        arms=tuple(Arm(name=name, rates=dict(rates)) for name, rates in arms.items()),
+        arms=tuple(recipe(name, dropout) for name, dropout in arms.items()),
         baseline=next(iter(arms)),
         seeds=tuple(seeds),
         margin=margin,
@@ -62,7 +73,8 @@ def make_plan(
             "data": {
                 "name": "reference",
                 "tokenizer": "char",
-                "train_tokens": 25_000,
+                "unit": "nats per token",
+                "train_targets": 25_000,
                 "tokens": {"train": 25_000, "validation": 3_000, "test": 3_000},
                 "bayes_loss": bayes_loss,
             },
@@ -113,6 +125,7 @@ def make_events(
                 "train_loss": train_eval + 2.2 * strength * (1 - falls) + minibatch,
                 "train_eval_loss": train_eval + 0.3 * wobble,
                 "validation_loss": train_eval + gap + wobble,
+                "validation_metrics": {"accuracy": math.exp(-(train_eval + gap + wobble))},
                 "learning_rate": 1e-3 * (0.55 + 0.45 * math.cos(math.pi * step / steps)),
                 "gradient_norm": 0.8 + 0.3 * falls + 0.02 * own.standard_normal(),
                 "clipped_share": 0.1 * falls,
@@ -133,6 +146,8 @@ def make_events(
             "test_loss_final": events[-1]["validation_loss"] + offset if test else None,
             "seconds": 0.02 * steps * (1.2 if strength else 1.0),
             "tokens": steps * 24 * 64,
+            "test_metrics_best": {"accuracy": 0.375} if test else {},
+            "test_metrics_final": {"accuracy": 0.25} if test else {},
         }
     )
     return events
@@ -151,6 +166,8 @@ def end_event(loss: float, **changes: Any) -> dict[str, Any]:
         "test_loss_final": loss,
         "seconds": 30.0,
         "tokens": 2_000_000,
+        "test_metrics_best": {"accuracy": 0.375},
+        "test_metrics_final": {"accuracy": 0.25},
         **changes,
     }
 
@@ -162,7 +179,7 @@ def run_path(folder: Path, header: Mapping[str, Any]) -> Path:
 def write_run(
     folder: Path, plan: StudyPlan, arm: str, seed: int, events: Sequence[Mapping[str, Any]]
 ) -> Path:
-    header = make_header(arm, seed, plan.arm(arm).rates, plan)
+    header = make_header(arm, seed, plan.arm(arm).dropout, plan)
     with RecordWriter(run_path(folder, header), header) as writer:
         for event in events:
             writer.write(event)
@@ -177,7 +194,7 @@ def write_study(folder: Path, plan: StudyPlan | None = None, *, test: bool = Tru
     steps = plan.settings["train"]["steps"]
     for arm in plan.arms:
         for seed in plan.seeds:
-            events = make_events(arm.rates, seed, steps=steps, test=test)
+            events = make_events(arm.dropout, seed, steps=steps, test=test)
             write_run(folder, plan, arm.name, seed, events)
     return folder
 

@@ -1,55 +1,37 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from redrop.errors import UsageError
-from redrop.models.config import DropoutRates
-from redrop.study.arms import parse_arm, parse_arms
+from redrop.models.rates import DropoutRates
+from redrop.study.arms import parse_arms
+from redrop.train.recipe import Recipe
 
 SITES = DropoutRates.sites()
 
 
-def test_none_drops_nowhere():
-    arm = parse_arm("none")
-    assert set(arm.rates) == set(SITES)
-    assert not any(arm.rates.values())
-    assert arm.label == "no dropout"
+def test_the_arms_stand_in_the_order_in_which_they_were_named():
+    names = ["all-0.2", "none", "weight_decay-1", "attention_weights-0.1+norm-post"]
+    assert [arm.name for arm in parse_arms(names)] == names
 
 
-@given(st.floats(0, 1).map(lambda p: round(p, 3)))
-def test_all_means_every_site(p):
-    assert parse_arm(f"all-{p:g}").rates == dict.fromkeys(SITES, float(f"{p:g}"))
+def test_arms_of_one_network_differ_in_what_they_name():
+    none, all_, one = parse_arms(["none", "all-0.2", "attention_weights-0.3"])
+    assert none.rates(SITES, SITES) == dict.fromkeys(SITES, 0.0)
+    assert all_.rates(SITES, SITES) == dict.fromkeys(SITES, 0.2)
+    assert one.rates(SITES, SITES) == dict.fromkeys(SITES, 0.0) | {"attention_weights": 0.3}
+    assert none.is_baseline
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_one_site_leaves_the_others_alone(site):
-    assert parse_arm(f"{site}-0.3").rates == dict.fromkeys(SITES, 0.0) | {site: 0.3}
+def test_a_users_own_recipe_is_an_arm():
+    mine = Recipe(name="mine", dropout={"all": 0.15}, train={"weight_decay": 0.8})
+    assert parse_arms(["none", "mine"], {"mine": mine})[1] is mine
 
 
-def test_a_later_part_overrides_an_earlier_one():
-    rates = parse_arm("all-0.2+attention_weights-0+embedding-1e-1").rates
-    assert rates == dict.fromkeys(SITES, 0.2) | {"attention_weights": 0.0, "embedding": 0.1}
-
-
-@pytest.mark.parametrize(
-    "name", ["", "all", "0.2", "everywhere-0.2", "all-x", "all-0.1+", "all-nan"]
-)
-def test_a_name_that_is_no_arm_is_refused(name):
-    with pytest.raises(UsageError, match="An arm is `none` or parts `site-p`"):
-        parse_arm(name)
-
-
-def test_a_rate_outside_0_to_1_is_refused():
-    with pytest.raises(UsageError, match="`p` must lie in \\[0, 1\\]; got 1.5"):
-        parse_arm("all-1.5")
-
-
-def test_more_than_one_point_is_no_number():
-    with pytest.raises(UsageError, match="`p` of an arm must be a number"):
-        parse_arm("all-0.1.2")
-
-
-@pytest.mark.parametrize("names", [[], ["none"], ["none", "none"]])
+@pytest.mark.parametrize("names", [[], ["none"], ["none", "none"], ["none", "all-0.1", "none"]])
 def test_a_study_needs_two_different_arms(names):
     with pytest.raises(UsageError, match="at least two different arms"):
         parse_arms(names)
+
+
+def test_a_word_that_is_no_arm_is_refused():
+    with pytest.raises(UsageError, match="An arm is the name of a recipe or `setting-value`"):
+        parse_arms(["none", "everywhere-0.2"])

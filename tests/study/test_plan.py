@@ -1,24 +1,104 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from redrop.errors import UsageError
-from redrop.study.plan import continue_plan, plan_digest, planned_runs
+from redrop.study.plan import ARM_LETTERS, continue_plan, plan_digest, planned_runs
 from redrop.study.schema import parse_plan
+from redrop.tasks.load import load_task
+from redrop.tasks.spec import TaskSpec
+from redrop.train.config import TrainConfig
 from tests.study import small
+
+
+def differing(one, other, at=""):
+    """The paths at which two nested mappings differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = {*one, *other}
+        return {
+            p for n in names for p in differing(one.get(n), other.get(n), f"{at}.{n}".lstrip("."))
+        }
+    return set() if one == other else {at}
 
 
 def test_arms_of_a_seed_differ_in_their_dropout_and_in_nothing_else():
     none, dropped = planned_runs(small.plan(seeds=1))
-    assert replace(dropped.model, dropout=none.model.dropout) == none.model
-    assert dropped.model.dropout != none.model.dropout
+    assert dropped.config["model"]["dropout"] != none.config["model"]["dropout"]
+    assert {path.rpartition(".")[0] for path in differing(none.config, dropped.config)} == {
+        "model.dropout"
+    }
     assert dropped.train == none.train
+
+
+@pytest.mark.parametrize(
+    ("arm", "changed"),
+    [
+        ("weight_decay-0.7", {"train.weight_decay"}),
+        ("norm-post", {"model.norm"}),
+        ("mask-0.1", {"augment.mask"}),
+        ("ema-0.9+schedule-linear", {"train.ema", "train.schedule"}),
+        ("none+drop_path-0.2", {"model.dropout.drop_path"}),
+    ],
+)
+def test_an_arm_changes_what_it_names_and_nothing_else(arm, changed):
+    none, other = planned_runs(small.plan(arms=("none", arm), seeds=1))
+    assert differing(none.config, other.config) == changed
+    assert other.id != none.id
+
+
+def test_the_config_of_a_run_is_the_settings_it_trains_with():
+    plan = small.plan(arms=("none", "all-0.1+label_smoothing-0.1"), seeds=1)
+    run = planned_runs(plan)[1]
+    task = load_task(small.SPEC, plan.settings["model"]).with_recipe(run.arm)
+    assert task.settings() == {key: run.config[key] for key in ("model", "augment")}
+    assert run.config["train"] == asdict(run.train)
+    assert run.train.label_smoothing == 0.1
+    assert run.config["task"] == small.SPEC.to_json()
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "seed", "eval_every", "threads"])
+def test_what_all_arms_share_an_arm_may_not_change(name):
+    base = small.plan()
+    arm = replace(base.arms[1], train={name: 7})
+    with pytest.raises(UsageError, match=f"share seeds, steps and batches; .* changes {name}"):
+        planned_runs(replace(base, arms=(base.arms[0], arm)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"momentum": 0.9}}, "changes momentum, which training does not have"),
+        ({"train": {"weight_decay": -1}}, "`weight_decay` must be a finite number of at least 0"),
+        ({"model": {"depth": 3}}, "changes `depth`, which this network does not have"),
+        ({"dropout": {"pre_activation": 0.1}}, "none of which this network has"),
+    ],
+)
+def test_an_arm_that_does_not_fit_is_refused_by_the_plan(changes, message):
+    base = small.plan()
+    arm = replace(base.arms[0], name="odd", **changes)
+    with pytest.raises(UsageError, match=message):
+        planned_runs(replace(base, arms=(base.arms[0], arm)))
 
 
 def test_runs_come_seed_by_seed_and_have_names_of_their_own():
     runs = planned_runs(small.plan(seeds=3))
     assert [run.seed for run in runs] == [0, 0, 1, 1, 2, 2]
     assert len({run.name for run in runs}) == 6
+
+
+def test_the_name_of_any_arm_is_the_name_of_a_file(tmp_path):
+    base = small.plan(seeds=1)
+    names = ("a/b\\c: *?", "x" * 300, "x" * 300 + "y")
+    arms = tuple(
+        replace(base.arms[0], name=name, train={"ema": 0.1 * n}) for n, name in enumerate(names)
+    )
+    runs = planned_runs(replace(base, arms=arms, baseline=names[0]))
+    assert len({run.name for run in runs}) == 3
+    for run in runs:
+        assert len(run.name) < ARM_LETTERS + 30
+        (tmp_path / f"{run.name}.jsonl").write_text("")
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_runs_name_depends_on_all_that_decides_it():
@@ -31,12 +111,20 @@ def test_a_runs_name_depends_on_all_that_decides_it():
 
 
 def test_a_plan_survives_its_file():
-    import json
-
-    plan = small.plan()
+    plan = small.plan(arms=("none", "vaswani", "all-0.1+r_drop-1", "mask-0.1"))
     again = parse_plan(json.loads(plan.to_json()), "study.json")
+    assert again == plan
     assert plan_digest(again) == plan_digest(plan)
     assert [run.id for run in planned_runs(again)] == [run.id for run in planned_runs(plan)]
+
+
+def test_the_units_of_a_loss_are_those_of_the_data():
+    plan = small.plan()
+    assert (plan.unit, plan.short_unit) == ("nats per token", "nats")
+    table = load_task(TaskSpec(kind="table", source="diabetes", network="mlp"))
+    settings = {**plan.settings, "data": table.describe()}
+    assert replace(plan, settings=settings).unit == "squared standard deviations"
+    assert replace(plan, settings=settings).short_unit == "sd²"
 
 
 def test_more_seeds_go_on_with_the_same_study_and_pay_for_the_look(tmp_path):
@@ -61,3 +149,23 @@ def test_another_study_in_the_folder_is_refused_by_name(tmp_path, other, named):
     with pytest.raises(UsageError, match="A study folder holds one study") as caught:
         continue_plan(small.plan(), other, tmp_path)
     assert named in str(caught.value)
+
+
+def test_every_setting_of_training_is_free_or_fixed_for_all_arms():
+    base = small.plan()
+    fixed = {
+        "seed",
+        "steps",
+        "batch_size",
+        "eval_every",
+        "eval_tokens",
+        "threads",
+        "checkpoint_every",
+    }
+    for name, value in asdict(TrainConfig(warmup_steps=1)).items():
+        plan = replace(base, arms=(base.arms[0], replace(base.arms[1], train={name: value})))
+        if name in fixed:
+            with pytest.raises(UsageError, match=f"changes {name}"):
+                planned_runs(plan)
+        else:
+            assert getattr(planned_runs(plan)[1].train, name) == value

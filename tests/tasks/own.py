@@ -1,5 +1,7 @@
 """A user's own models and data, as `my_module:build` and `my_module:loaders`."""
 
+import random
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -40,7 +42,7 @@ def sequences():
 def mappings():
     x, y = rows(0)
     data = [{"x": row.tolist(), "labels": int(label)} for row, label in zip(x, y, strict=True)]
-    return data, data
+    return data, data, data
 
 
 class Perceptron(nn.Module):
@@ -135,3 +137,12 @@ def no_loaders():
 
 def no_mean(outputs, targets):
     return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def split_at_random():
+    """Parts that are drawn anew at every call, by every generator that people use."""
+    x, y = rows(0)
+    order = torch.from_numpy(np.random.permutation(ROWS))  # noqa: NPY002
+    order = order[torch.randperm(ROWS)].tolist()
+    random.shuffle(order)
+    return tuple((x[part], y[part]) for part in (order[:24], order[24:]))

@@ -214,6 +214,14 @@ def test_another_version_of_a_model_is_another_study(tmp_path, monkeypatch):
     assert task(lambda: nn.Linear(6, 3)).code != task(own.build).code
 
 
+def test_without_test_data_nothing_is_reported_on_them(tmp_path):
+    mine = task(loaders=own.two_loaders).with_recipe(parse_recipe("none"))
+    result, _ = small.run(mine, tmp_path)
+    assert (result.test_loss_best, result.test_loss_final) == (None, None)
+    assert result.test_metrics_best == result.test_metrics_final == {}
+    assert result.best_validation_loss > 0
+
+
 def test_a_loss_that_turns_nan_ends_its_run_alone(tmp_path):
     mine = task(own_loss=own.nan_with_dropout)
     lost, _ = small.run(mine.with_recipe(parse_recipe("all-1")), tmp_path / "lost")

@@ -44,21 +44,47 @@ _COMMANDS = {
         "redrop replay --seed 0 --step 7 --site embedding_dropout --p 0.1 --shape 2,4,8",
     ),
     "report": (
-        "Rebuild a study's report from its records.",
+        "Rebuild a study's report from its records, or compare several studies.",
         "redrop report studies/my-1a2b3c4d --json",
+    ),
+    "export": (
+        "Give the records of studies to other programs.",
+        "redrop export studies/my-1a2b3c4d --to runs.parquet",
+    ),
+    "map": (
+        "Repeat a study over amounts of data and draw where dropout stops paying.",
+        "redrop map markov --amounts 4k 16k 64k",
+    ),
+    "advise": (
+        "Say what published evidence expects for a regime, without training.",
+        "redrop advise --params 124M --tokens 10M --epochs 20",
+    ),
+    "sites": (
+        "List the dropout sites of a model, with shapes and rates.",
+        "redrop sites my_module:build --input 8,3,32,32",
     ),
     "lab": (
         "See dropout happen, in the browser, with the real masks.",
         "redrop lab studies --export page.html",
+    ),
+    "recipes": (
+        "List what can stand against overfitting, by name.",
+        "redrop recipes gpt2",
     ),
     "info": (
         "Say which kernels run on this machine, and why.",
         "redrop info --json",
     ),
 }
+_FUNCTIONS = {"map": "map_"}
+"""Where a command's name is one of Python's own."""
+
 for _name, (_help, _example) in _COMMANDS.items():
     app.command(
-        f"redrop.cli.{_name}:{_name}", name=_name, help=_help, help_epilogue=f"Example: {_example}"
+        f"redrop.cli.{_name}:{_FUNCTIONS.get(_name, _name)}",
+        name=_name,
+        help=_help,
+        help_epilogue=f"Example: {_example}",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import redrop
 from redrop.cli.options import Json, ModelOptions
+from redrop.models.config import TransformerConfig
 from redrop.train.config import TrainConfig
 
 VOCABULARY = 96
@@ -28,9 +29,8 @@ def info(*, model: ModelOptions = ModelOptions(), json_: Json = False) -> None: 
     from redrop.train.machine import describe_machine
     from redrop.train.optimizer import describe_groups
 
-    groups = describe_groups(
-        Transformer(model.config(vocab_size=VOCABULARY)), TrainConfig().weight_decay
-    )
+    shape = TransformerConfig(vocab_size=VOCABULARY, **model.settings())
+    groups = describe_groups(Transformer(shape), TrainConfig().weight_decay)
     versions = {"redrop": redrop.__version__, "mask specification": redrop.SPEC_VERSION}
     versions |= {"python": platform.python_version()}
     versions |= {name: _version(name) for name in _PACKAGES}

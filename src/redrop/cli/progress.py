@@ -61,6 +61,11 @@ class StudyProgress:
                 f"{event['seconds']:.0f} s",
                 highlight=False,
             )
+        elif event["kind"] == "taken over":
+            self._progress.console.print(
+                f"  {run.arm.name}, seed {run.seed}: computed before, in {event['study']}",
+                highlight=False,
+            )
         elif event["kind"] in ("step", "eval"):
             self._advance(run, event["step"])
 

@@ -1,7 +1,5 @@
 """`redrop train`."""
 
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,57 +8,79 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from redrop.cli.options import DataOptions, ModelOptions, folder_name
-from redrop.study.arms import parse_arm
+from redrop.cli.options import (
+    DataOptions,
+    ModelOptions,
+    TaskOptions,
+    folder_name,
+    typed_command,
+)
+from redrop.cli.task import choose_task
 from redrop.study.engine import open_study
-from redrop.study.plan import DataSource, PlannedRun, make_plan, planned_runs
+from redrop.study.plan import PlannedRun, arm_in_path, make_plan, planned_runs
 from redrop.study.schema import StudyPlan
 from redrop.train.config import TrainConfig
+from redrop.train.recipe_file import read_recipes
+from redrop.train.recipe_word import parse_recipe
 
 
 def train(
-    data: str = "reference:25000",
+    data: str | None = None,
     *,
-    dropout: str = "all-0.1",
+    recipe: Annotated[str, Parameter(name=("--recipe", "--dropout"))] = "all-0.1",
+    recipes: Path | None = None,
     out: Path | None = None,
+    task: TaskOptions = TaskOptions(),  # noqa: B008 - frozen
     model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
     text: DataOptions = DataOptions(),  # noqa: B008 - frozen
     settings: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 - frozen
 ) -> None:
     """Train one model and record its run; after Ctrl-C the same command goes on, to the same bits.
 
-    A run is a study of one arm: `redrop report` and `redrop generate` read its folder.
+    A run is a study of one arm: `redrop report` and `redrop generate` read its folder. Under
+    `torchrun --nproc-per-node N -m redrop train …` N processes share each batch, under the masks
+    that one process would have.
 
     Args:
-        data: A text file or folder, reference:25000, or markov:16000, as for `redrop study`.
-        dropout: none, or site-p joined by +, as the arms of `redrop study`.
+        data: As for `redrop study`; by default reference:25000, the embedded English text.
+        recipe: What is put against overfitting, as the arms of `redrop study`.
+        recipes: A TOML file with recipes of your own.
         out: Folder of the run; by default runs/DATA-DROPOUT-sSEED.
+        task: Which task, and whose model.
         model: Shape of the model.
         text: How text becomes tokens.
         settings: Of the optimizer and the schedule.
     """
-    from redrop.study.run import execute, load_source, torch_version
+    from redrop.study.run import check_arms, execute, torch_version
+    from redrop.train.ranks import process_group
 
-    arm = parse_arm(dropout)
-    source = DataSource(source=data, tokenizer=text.tokenizer, limit=text.limit)
-    corpus = load_source(source, model.context)
+    arm = parse_recipe(recipe, read_recipes(recipes) if recipes else {})
+    chosen = choose_task(data, task, model, text)
     plan = make_plan(
-        name=corpus.name,
+        name=chosen.task.name,
         arms=(arm,),
         seeds=(settings.seed,),
-        model=model.config(corpus.tokenizer.vocab_size),
+        task=chosen.spec,
+        model=chosen.model,
         train=settings,
-        data=source,
-        corpus=corpus.describe(),
+        data=chosen.task.describe(),
         torch_version=torch_version(),
         margin=0.0,
-        command=shlex.join(["redrop", *sys.argv[1:]]),
+        command=typed_command(),
     )
-    folder = out or Path("runs") / f"{folder_name(corpus.name)}-{arm.name}-s{settings.seed}"
-    plan = open_study(folder, plan)
-    (run,) = planned_runs(plan)
-    _watch(folder, plan, run, execute)
-    print(f"Run: {folder} (redrop report {folder}; redrop generate {folder})")
+    check_arms(plan, chosen.task)
+    name = f"{folder_name(chosen.task.name)}-{arm_in_path(arm)}-s{settings.seed}"
+    folder = out or Path("runs") / name
+    with process_group() as ranks:
+        if ranks.is_first:
+            plan = open_study(folder, plan)
+        (run,) = planned_runs(plan)
+        if not ranks.is_first:
+            execute(folder, plan, run, lambda _: None)
+            return
+        _watch(folder, plan, run, execute)
+    write = f"; redrop generate {folder}" if chosen.spec.network == "transformer" else ""
+    print(f"Run: {folder} (redrop report {folder}{write})")
 
 
 def _watch(folder: Path, plan: StudyPlan, run: PlannedRun, execute: Any) -> None:

@@ -75,23 +75,26 @@ def _progress(run: RunRecord | None) -> str:
 
 def _regime_facts(study: Study, verdict: Verdict) -> list[tuple[str, str]]:
     data, regime = study.plan.settings.get("data", {}), verdict.regime
-    facts = [("Data", str(data.get("name", study.plan.name)))]
-    tokens = data.get("tokens", {})
-    if tokens:
-        parts = [f"{number:,} {part}" for part, number in tokens.items()]
-        facts.append(("Tokens", ", ".join(parts)))
+    facts, unit = [("Data", str(data.get("name", study.plan.name)))], study.plan.short_unit
+    for counted in ("tokens", "samples"):
+        if data.get(counted):
+            parts = [f"{number:,} {part}" for part, number in data[counted].items()]
+            facts.append((counted.capitalize(), ", ".join(parts)))
+    if data.get("notes"):
+        facts.append(("Notes on the data", " ".join(data["notes"])))
     if regime.epochs is not None:
         facts.append(("Training data read", f"{regime.epochs:,.3g} times"))
     if regime.state is not None:
         place = f"best at step {regime.best_step:,} of {regime.steps:,} (median seed)"
         facts.append(("Baseline", f"{regime.state}; {place}"))
-        facts.append(("From its best to its end", f"{signed(regime.rise or 0.0, plus=True)} nats"))
+        rise = signed(regime.rise or 0.0, plus=True)
+        facts.append(("From its best to its end", f"{rise} {unit}"))
     for name, gap in (("best checkpoint", regime.gap_at_best), ("end", regime.gap_at_end)):
         if gap is not None:
-            facts.append((f"Baseline's gap, {name}", f"{signed(gap)} nats"))
+            facts.append((f"Baseline's gap, {name}", f"{signed(gap)} {unit}"))
     least = least_loss(study.plan.settings)
     if least is not None:
-        facts.append(("Best possible loss", f"{signed(least)} nats per token (known exactly)"))
+        facts.append(("Best possible loss", f"{signed(least)} {study.plan.unit} (known exactly)"))
     return facts
 
 
@@ -112,20 +115,21 @@ def _method(study: Study, verdict: Verdict) -> list[str]:
     return [
         f"{count(len(plan.arms), 'arm')} × {count(len(plan.seeds), 'seed')}. Runs of one seed "
         "share their initial weights, their batches and the random numbers behind their masks: "
-        "what a larger p keeps, a smaller one keeps too. Arms differ in their dropout rates only.",
+        "what a larger p keeps, a smaller one keeps too. Arms differ in what they are named for.",
         f"Each difference is arm minus baseline at the same seed, with the paired t {interval}",
-        f"The margin, {plan.margin:g} nats, is the smallest difference that was said to matter "
-        "before the runs. Better: the whole interval lies below minus the margin. Worse: above the "
-        "margin. No difference that matters: between the two. Inconclusive: anything else; the "
-        "number of further seeds is an estimate from the spread seen so far.",
+        f"The margin, {plan.margin:g} {plan.short_unit}, is the smallest difference that was said "
+        "to matter before the runs. Better: the whole interval lies below minus the margin. Worse: "
+        "above the margin. No difference that matters: between the two. Inconclusive: anything "
+        "else; the number of further seeds is an estimate from the spread seen so far.",
         "The best checkpoint is the step with the lowest validation loss. "
         + (
             "Test data are read once per checkpoint, for the figures reported, and choose nothing."
             if has_test
             else "No test data were read, so the reported loss is the one that chose."
         ),
-        "Every loss but the training loss in train mode is measured with dropout off, in nats per "
-        "token. The gap is validation loss minus the loss on training data, both with dropout off.",
+        f"Every loss but the training loss in train mode is measured with dropout off, in "
+        f"{plan.unit}. The gap is validation loss minus the loss on training data, both with "
+        "dropout off.",
         "The intervals speak for the randomness of training on these data. Other data, another "
         "size of model or another number of steps may end in another verdict.",
     ]

@@ -49,7 +49,7 @@ def draw_validation(study: Study) -> Figure:
                 textcoords="offset points",
                 fontsize=9,
             )
-        _finish(axes, drawn, "validation loss, nats per token", least=least)
+        _finish(axes, drawn, f"validation loss, {study.plan.unit}", least=least)
         _label(axes, study, drawn)
     return figure
 
@@ -61,7 +61,7 @@ def draw_training(study: Study) -> Figure:
         noisy = _draw_arms(left, study, "train_loss")
         quiet = _draw_arms(right, study, "train_eval_loss")
         both = [*noisy, *quiet]
-        _finish(left, both, "training loss with dropout on, nats per token")
+        _finish(left, both, f"training loss with dropout on, {study.plan.unit}")
         _finish(right, both, "the same with dropout off (eval mode)")
         right.tick_params(labelleft=False)
         _label(right, study, quiet)
@@ -75,7 +75,7 @@ def draw_gap(study: Study) -> Figure:
         drawn = _draw_arms(axes, study, "gap")
         axes.axhline(0, color=INK, linewidth=0.8)
         _finish(
-            axes, drawn, "validation minus training loss (eval mode), nats per token", zero=True
+            axes, drawn, f"validation minus training loss (eval mode), {study.plan.unit}", zero=True
         )
         _label(axes, study, drawn)
     return figure
@@ -97,7 +97,7 @@ def draw_difference(study: Study) -> Figure:
                 drawn.append((series, look_of[arm.name]))
         axes.axhspan(-plan.margin, plan.margin, color=INK, alpha=0.1, linewidth=0)
         axes.axhline(0, color=INK, linewidth=1)
-        title = "validation loss minus that of the baseline at the same seed, nats per token"
+        title = f"validation loss minus that of the baseline at the same seed, {study.plan.unit}"
         _finish(axes, drawn, title, zero=True)
         _label(axes, study, drawn)
     return figure

@@ -69,7 +69,7 @@ def _draw_panel(axes: Axes, study: Study, comparisons: Sequence[Comparison], tit
     low, high = axes.get_xlim()
     room = 0.12 * (high - low)
     axes.set_xlim(min(low, -plan.margin) - room, max(high, plan.margin) + room)
-    axes.set_xlabel("difference to baseline, nats per token")
+    axes.set_xlabel(f"difference to baseline, {study.plan.unit}")
     for side, text in (("left", "← better"), ("right", "worse →")):
         axes.text(
             0.0 if side == "left" else 1.0,

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from redrop.report.content import Report
 from redrop.report.figures import Figure, draw_figures
+from redrop.report.paste import configurations, recommended_arm
 from redrop.report.table import NOTHING
 from redrop.study.records import RunRecord, Study
 from redrop.study.wording import describe_arm, signed
@@ -18,6 +19,25 @@ _TEMPLATE = "report.html"
 
 def report_html(report: Report) -> str:
     """Return the page; the same records give the same bytes."""
+    plan = report.study.plan
+    recommended = recommended_arm(plan, report.verdict)
+    return render(
+        _TEMPLATE,
+        report=report,
+        recommended="" if recommended is None else recommended.label or recommended.name,
+        pasted=configurations(plan, recommended),
+        plan=plan,
+        headline=report.verdict.headline,
+        sentences=report.verdict.sentences[1:],
+        figures=[_inline(figure) for figure in draw_figures(report)],
+        runs=_runs(report),
+        planned=len(plan.arms) * len(plan.seeds),
+        settings=json.dumps(dict(plan.settings), indent=2, ensure_ascii=False),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page of this folder's templates, in the style that they share."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -27,17 +47,7 @@ def report_html(report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["tie"] = _tie
-    plan = report.study.plan
-    return environment.get_template(_TEMPLATE).render(
-        report=report,
-        plan=plan,
-        headline=report.verdict.headline,
-        sentences=report.verdict.sentences[1:],
-        figures=[_inline(figure) for figure in draw_figures(report)],
-        runs=_runs(report),
-        planned=len(plan.arms) * len(plan.seeds),
-        settings=json.dumps(dict(plan.settings), indent=2, ensure_ascii=False),
-    )
+    return environment.get_template(template).render(**values)
 
 
 def _tie(text: str) -> str:

@@ -5,10 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from redrop.report.content import Report, least_loss
+from redrop.report.paste import configurations, recommended_arm
 from redrop.report.series import QUANTITIES, arm_series, difference_series
 from redrop.study.records import RunRecord
 
-FORMAT = 1
+FORMAT = 2
 
 
 def report_json(report: Report) -> str:
@@ -48,7 +49,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "verdict": report.verdict.to_dict(),
         "missing": list(report.missing),
         "arms": [
-            {**row.to_dict(), "rates": dict(plan.arm(row.arm).rates)} for row in report.table.arms
+            {**row.to_dict(), "recipe": asdict(plan.arm(row.arm))} for row in report.table.arms
         ],
         "table": {
             "headings": [heading.title for heading in report.table.headings],
@@ -58,6 +59,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "least_loss": least_loss(plan.settings),
         "curves": curves,
         "validation_difference": differences,
+        "configurations": dict(configurations(plan, recommended_arm(plan, report.verdict))),
         "method": list(report.method),
         "versions": dict(report.versions),
         "machines": list(report.machines),

@@ -1,7 +1,7 @@
 """The table of arms: one model, shown in the terminal, in HTML and in Markdown."""
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class ArmRow:
     gap_at_end: Summary | None
     final_validation_loss: Summary | None
     test_loss: Summary | None
+    test_metrics: Mapping[str, Summary]
     seconds: Summary | None
     comparison: Comparison | None
 
@@ -87,9 +88,26 @@ def _arm_row(study: Study, arm: str, comparison: Comparison | None) -> ArmRow:
         gap_at_end=over_seeds(lambda run, _: _gap(run, run.evals[-1].step if run.evals else None)),
         final_validation_loss=over_seeds(lambda _, end: end.final_validation_loss),
         test_loss=over_seeds(lambda _, end: end.test_loss_best),
+        test_metrics=_metrics(runs),
         seconds=over_seeds(lambda _, end: end.seconds),
         comparison=comparison,
     )
+
+
+def _metrics(runs: Sequence[RunRecord]) -> dict[str, Summary]:
+    """Sum up what the task measures besides the loss, on test data at the best checkpoint."""
+    ends = [run.end.test_metrics_best for run in runs if run.end is not None]
+    found = {}
+    for name in dict.fromkeys(name for end in ends for name in end):
+        summary = summarize([end[name] for end in ends if end.get(name) is not None])
+        if summary is not None:
+            found[name] = summary
+    return found
+
+
+def _first_metric(rows: Sequence[ArmRow]) -> str | None:
+    """Return the metric that stands first: accuracy for classes, RMSE for values."""
+    return next((name for row in rows for name in row.test_metrics), None)
 
 
 def _gap(run: RunRecord, step: int | None) -> float | None:
@@ -101,11 +119,12 @@ def make_table(study: Study, verdict: Verdict) -> Table:
     """Lay the arms out; the test column is there only if test data were read."""
     rows = arm_rows(study, verdict)
     has_test = any(row.test_loss for row in rows)
+    metric_name = _first_metric(rows)
     metric = "test loss" if has_test else "validation loss"
     share = f"{100 * study.plan.confidence:g} %"
     columns: list[tuple[Heading, Callable[[ArmRow], str]]] = [
         (Heading("Arm", "", True, 0), lambda row: row.arm),
-        (Heading("Sites and p", "", True, 9), lambda row: row.label),
+        (Heading("Recipe", "", True, 9), lambda row: row.label),
         (
             Heading("Best validation loss", "mean ± sd", False, 0),
             lambda row: _spread(row.best_validation_loss),
@@ -119,6 +138,10 @@ def make_table(study: Study, verdict: Verdict) -> Table:
         ),
         (Heading("Test loss", "best checkpoint", False, 3), lambda row: _mean(row.test_loss)),
         (
+            Heading(f"Test {metric_name}", "best checkpoint", False, 4),
+            lambda row: _mean(row.test_metrics.get(metric_name or "")),
+        ),
+        (
             Heading("Difference to baseline", f"{metric}, {share}", False, 0),
             lambda row: _difference(row, study.plan.baseline),
         ),
@@ -126,15 +149,17 @@ def make_table(study: Study, verdict: Verdict) -> Table:
         (Heading("Seeds", "", False, 0), _seeds),
         (Heading("Time", "per run", False, 6), lambda row: _time(row.seconds)),
     ]
-    columns = [each for each in columns if has_test or each[0].title != "Test loss"]
+    absent = {f"Test {metric_name}"} if metric_name is None else set[str]()
+    absent |= set() if has_test else {"Test loss", f"Test {metric_name}"}
+    columns = [each for each in columns if each[0].title not in absent]
     return Table(
         headings=tuple(heading for heading, _ in columns),
         rows=tuple(tuple(cell(row) for _, cell in columns) for row in rows),
         arms=rows,
         recommended=verdict.recommended,
         caption=(
-            f"Losses in nats per token, mean ± sd over seeds. Difference in {metric} at the best "
-            f"checkpoint, with its {share} interval; negative is better."
+            f"Losses in {study.plan.unit}, mean ± sd over seeds. Difference in {metric} at the "
+            f"best checkpoint, with its {share} interval; negative is better."
         ),
     )
 

@@ -2,7 +2,8 @@
 
 A fork server with torch loaded starts a run in 0.03 s where a fresh interpreter needs 3 s, and a
 run that crashes takes nobody with it. What is done is read from the records alone, so a study that
-was killed goes on where it stopped, whoever starts it again.
+was killed goes on where it stopped, whoever starts it again; the second of two commands at once is
+refused. What another study in the same folder of studies has finished is taken over from there.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from redrop.errors import UsageError
+from redrop.study.ledger import Ledger
+from redrop.study.lock import exclusive
 from redrop.study.plan import PlannedRun, continue_plan, planned_runs
-from redrop.study.records import Study, read_study, write_atomically
+from redrop.study.records import RunRecord, Study, read_study, write_atomically
+from redrop.study.reuse import take_over
 from redrop.study.schema import PLAN_FILE, StudyPlan, read_plan
 
 Event = Mapping[str, Any]
@@ -49,19 +53,21 @@ def open_study(folder: Path, plan: StudyPlan) -> StudyPlan:
         The plan to run; it has the larger number of seeds of the two.
 
     Raises:
-        UsageError: The folder holds another study or cannot be written.
+        UsageError: The folder holds another study, is being run, or cannot be written.
     """
-    recorded = read_plan(folder)
-    if recorded is not None:
-        plan = continue_plan(plan, recorded, folder)
     try:
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder):
+            recorded = read_plan(folder)
+            if recorded is not None:
+                plan = continue_plan(plan, recorded, folder)
+            (folder / "runs").mkdir(exist_ok=True)
+            if plan != recorded:
+                write_atomically(folder / PLAN_FILE, plan.to_json())
     except OSError as error:
         raise UsageError(
             f"A study needs a folder to write to; `{folder}` cannot be one: {error.strerror}."
         ) from error
-    if plan != recorded:
-        write_atomically(folder / PLAN_FILE, plan.to_json())
     return plan
 
 
@@ -72,14 +78,23 @@ def run_study(folder: Path, plan: StudyPlan, *, workers: int, observe: Observer)
         folder: That `open_study` prepared.
         plan: That `open_study` returned.
         workers: Runs side by side.
-        observe: Called in this process with each run and each of its events.
+        observe: Called in this process with each run and each of its events; those of a run that
+            is taken over from another study follow a {"kind": "taken over", "study": ...}.
 
     Raises:
-        UsageError: A run was refused or crashed; the others were finished and recorded.
+        UsageError: A run was refused or crashed; the others were finished and recorded. Or another
+            command is running this study.
         KeyboardInterrupt: The runs have written their checkpoints; the same call goes on.
     """
-    missing = set(read_study(folder).missing)
-    waiting = [run for run in planned_runs(plan) if (run.arm.name, run.seed) in missing]
+    with exclusive(folder), Ledger(folder) as ledger:
+        _run_missing(folder, plan, workers, observe, ledger)
+    return read_study(folder)
+
+
+def _run_missing(
+    folder: Path, plan: StudyPlan, workers: int, observe: Observer, ledger: Ledger
+) -> None:
+    waiting = missing_runs(folder, plan)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     active: list[_Worker] = []
@@ -87,21 +102,46 @@ def run_study(folder: Path, plan: StudyPlan, *, workers: int, observe: Observer)
     try:
         while waiting or active:
             while waiting and len(active) < workers:
-                active.append(_start(context, folder, plan, waiting.pop(0)))
+                run = waiting.pop(0)
+                found = take_over(ledger, folder, plan, run)
+                if found is None:
+                    active.append(_start(context, folder, plan, run))
+                else:
+                    tell_taken_over(run, found, observe)
             for worker in _ready(active):
                 event = _receive(worker)
                 if isinstance(event, _End):
                     active.remove(worker)
                     failures += [event.failure] if event.failure else []
+                    ledger.note(folder / "runs" / f"{worker.run.name}.jsonl")
                 else:
                     observe(worker.run, event)
     except BaseException:
         _stop(active)
         raise
+    raise_failures(failures)
+
+
+def missing_runs(folder: Path, plan: StudyPlan) -> list[PlannedRun]:
+    """Return the runs of a plan that have no complete record, in the order of the plan."""
+    missing = set(read_study(folder).missing)
+    return [run for run in planned_runs(plan) if (run.arm.name, run.seed) in missing]
+
+
+def raise_failures(failures: Sequence[str]) -> None:
+    """Raise UsageError if a run failed: with what the first one said, and the number of others."""
     if failures:
         more = f" ({len(failures) - 1} more runs failed.)" if len(failures) > 1 else ""
         raise UsageError(failures[0] + more)
-    return read_study(folder)
+
+
+def tell_taken_over(run: PlannedRun, found: RunRecord, observe: Observer) -> None:
+    """Tell the observer of a run that is taken over what it would have seen of it."""
+    observe(run, {"kind": "taken over", "study": found.path.parent.parent.name})
+    for line in found.evals:
+        observe(run, {"kind": "eval", **asdict(line)})
+    if found.end is not None:
+        observe(run, {"kind": "end", **asdict(found.end)})
 
 
 def _start(context: ForkServerContext, folder: Path, plan: StudyPlan, run: PlannedRun) -> _Worker:
@@ -113,7 +153,8 @@ def _start(context: ForkServerContext, folder: Path, plan: StudyPlan, run: Plann
 
 
 def _ready(active: list[_Worker]) -> Iterator[_Worker]:
-    ready = wait([worker.connection for worker in active])
+    # Where all runs were taken over nothing is active, and to wait for nothing takes for ever.
+    ready = wait([worker.connection for worker in active]) if active else []
     yield from [worker for worker in active if worker.connection in ready]
 
 

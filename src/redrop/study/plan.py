@@ -1,12 +1,13 @@
 """The plan of a study: everything that is fixed before its first run; knows no torch.
 
 Arms are matched: at one seed they share initial weights, batches and the random words behind their
-masks, so a mask with larger p drops what a smaller one drops, and more. They differ in their
-dropout rates and in nothing else.
+masks, so a mask with larger p drops what a smaller one drops, and more. They differ in what their
+recipes say and in nothing else.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,28 +15,24 @@ from typing import Any
 
 import redrop
 from redrop.errors import UsageError
-from redrop.models.config import DropoutRates, TransformerConfig
 from redrop.study.records import canonical_json, run_id
-from redrop.study.schema import PLAN_FILE, Arm, StudyPlan
+from redrop.study.schema import PLAN_FILE, StudyPlan
+from redrop.tasks.spec import TaskSpec, resolve_model
 from redrop.train.config import TrainConfig
+from redrop.train.recipe import Recipe
 
+ARM_LETTERS = 100
+"""Of an arm's name in a file's name: a file system takes 255 in all; the id tells them apart."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataSource:
-    """Where the text comes from; the arguments of `redrop.data.load.load_corpus`."""
-
-    source: str
-    tokenizer: str = "char"
-    limit: int | None = None
+_FIXED = {"seed", "steps", "batch_size", "eval_every", "eval_tokens", "threads", "checkpoint_every"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedRun:
     """One arm at one seed, with the complete settings of its run."""
 
-    arm: Arm
+    arm: Recipe
     seed: int
-    model: TransformerConfig
     train: TrainConfig
     config: Mapping[str, Any]
     id: str
@@ -43,21 +40,31 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """The file name of its record, without the ending."""
-        return f"{self.arm.name}-s{self.seed}-{self.id}"
+        return f"{arm_in_path(self.arm)}-s{self.seed}-{self.id}"
+
+
+def arm_in_path(arm: Recipe) -> str:
+    """Return an arm's name as a part of a file's name.
+
+    >>> arm_in_path(Recipe(name="all-0.1+embedding-0")), arm_in_path(Recipe(name="my/arm"))
+    ('all-0.1+embedding-0', 'my_arm')
+    """
+    return re.sub(r"[^\w.+-]", "_", arm.name)[:ARM_LETTERS]
 
 
 def make_plan(
     *,
     name: str,
-    arms: tuple[Arm, ...],
+    arms: tuple[Recipe, ...],
     seeds: tuple[int, ...],
-    model: TransformerConfig,
+    task: TaskSpec,
+    model: Mapping[str, Any],
     train: TrainConfig,
-    data: DataSource,
-    corpus: Mapping[str, Any],
+    data: Mapping[str, Any],
     torch_version: str,
     margin: float,
     command: str,
+    looks: int = 1,
 ) -> StudyPlan:
     """Fix a study.
 
@@ -65,39 +72,43 @@ def make_plan(
         name: For titles; the name of the data is usual.
         arms: The first one is the baseline.
         seeds: Of initial weights, batches and masks.
-        model: Shape of the network; its own dropout rates are replaced by each arm's.
+        task: Where the data come from, and which network reads them.
+        model: Settings of the network, as `Task.settings` gives them; dropout is each arm's own.
         train: Settings of a run; its own seed is replaced.
-        data: Where the corpus comes from.
-        corpus: What `Corpus.describe` says of it.
+        data: What `Task.describe` says of the data.
         torch_version: Part of what decides a run's numbers.
-        margin: Smallest difference in loss that matters, in nats.
+        margin: Smallest difference in loss that matters, in its unit.
         command: The exact command that repeats the study.
+        looks: How often the study is planned to be judged, with more seeds each time.
 
     Raises:
-        UsageError: No seed, or arms of one name.
+        UsageError: No seed, arms of one name, or an arm that does not fit task or training.
     """
     settings = {
-        "model": {k: v for k, v in asdict(model).items() if k != "dropout"},
+        "task": task.to_json(),
+        "model": {k: v for k, v in model.items() if k != "dropout"},
         "train": {k: v for k, v in asdict(train).items() if k != "seed"},
-        "data": {**asdict(data), **corpus, "train_tokens": corpus["tokens"]["train"]},
+        "data": dict(data),
     }
-    return StudyPlan(
+    plan = StudyPlan(
         name=name,
         arms=arms,
         baseline=arms[0].name,
         seeds=seeds,
         margin=margin,
         confidence=0.95,
-        looks=1,
+        looks=looks,
         command=command,
         settings=settings,
-        data_sha256=str(corpus["sha256"]),
+        data_sha256=str(data["sha256"]),
         versions={
             "redrop": redrop.__version__,
             "spec": redrop.SPEC_VERSION,
             "torch": torch_version,
         },
     )
+    planned_runs(plan)  # refuses an arm that does not fit
+    return plan
 
 
 def planned_runs(plan: StudyPlan) -> tuple[PlannedRun, ...]:
@@ -105,21 +116,43 @@ def planned_runs(plan: StudyPlan) -> tuple[PlannedRun, ...]:
     return tuple(_planned_run(plan, arm, seed) for seed in plan.seeds for arm in plan.arms)
 
 
-def _planned_run(plan: StudyPlan, arm: Arm, seed: int) -> PlannedRun:
+def _planned_run(plan: StudyPlan, arm: Recipe, seed: int) -> PlannedRun:
     settings = plan.settings
-    rates = DropoutRates(**arm.rates)
-    model = TransformerConfig(**settings["model"], dropout=rates)
-    train = TrainConfig(**settings["train"], seed=seed)
-    config = {"model": asdict(model), "train": asdict(train), "data": settings["data"]}
+    spec = TaskSpec.from_json(settings["task"])
+    train = TrainConfig.from_json({**settings["train"], **_trained(arm), "seed": seed})
+    config = {
+        "task": settings["task"],
+        "model": resolve_model(spec, settings["model"], arm),
+        "augment": dict(arm.augment),
+        "train": asdict(train),
+        "data": settings["data"],
+    }
     code = "redrop {redrop}, spec {spec}, torch {torch}".format(**plan.versions)
     return PlannedRun(
         arm=arm,
         seed=seed,
-        model=model,
         train=train,
         config=config,
         id=run_id(config, plan.data_sha256, code),
     )
+
+
+def _trained(arm: Recipe) -> Mapping[str, Any]:
+    """Return the arm's settings of training; those that a study fixes for all arms are refused."""
+    fixed = _FIXED & arm.train.keys()
+    if fixed:
+        raise UsageError(
+            f"The arms of a study share seeds, steps and batches; {arm.name!r} changes "
+            f"{', '.join(sorted(fixed))}. Give it as a setting of the study."
+        )
+    known = TrainConfig.__dataclass_fields__.keys() - _FIXED
+    unknown = arm.train.keys() - known
+    if unknown:
+        raise UsageError(
+            f"Arm {arm.name!r} changes {', '.join(sorted(unknown))}, which training does not have. "
+            f"It has: {', '.join(sorted(known))}."
+        )
+    return arm.train
 
 
 def plan_digest(plan: StudyPlan) -> str:
@@ -130,8 +163,8 @@ def plan_digest(plan: StudyPlan) -> str:
 def continue_plan(ours: StudyPlan, recorded: StudyPlan, folder: Path) -> StudyPlan:
     """Return the plan that goes on in a folder: the recorded one, with more seeds if ours has more.
 
-    Who adds seeds has looked at the fewer ones; that look is counted, so that the intervals stay
-    what they promise.
+    Who adds seeds has looked at the fewer ones; that look is counted, unless it was planned from
+    the start, so that the intervals stay what they promise.
 
     Raises:
         UsageError: A setting or a version differs; one folder holds one study.
@@ -143,7 +176,8 @@ def continue_plan(ours: StudyPlan, recorded: StudyPlan, folder: Path) -> StudyPl
         )
     if len(ours.seeds) <= len(recorded.seeds):
         return recorded
-    return replace(ours, looks=recorded.looks + 1)
+    is_planned = ours.looks == recorded.looks > 1
+    return ours if is_planned else replace(ours, looks=recorded.looks + 1)
 
 
 def _question(plan: StudyPlan) -> Any:

@@ -23,7 +23,6 @@ from redrop.disk import disk_error, sync_folder, write_atomically
 from redrop.errors import UsageError
 from redrop.study.schema import (
     PLAN_FILE,
-    Arm,
     End,
     Evaluation,
     Header,
@@ -33,7 +32,6 @@ from redrop.study.schema import (
 )
 
 __all__ = [
-    "Arm",
     "End",
     "Evaluation",
     "Header",

@@ -5,59 +5,72 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from redrop.data import batch, load_corpus
 from redrop.errors import UsageError
-from redrop.models.transformer import Transformer
-from redrop.study.plan import DataSource, PlannedRun, planned_runs
+from redrop.study.code import code_digest
+from redrop.study.plan import PlannedRun, planned_runs
 from redrop.study.records import RecordWriter
 from redrop.study.schema import StudyPlan
+from redrop.tasks.load import AnyTask, load_task
+from redrop.tasks.spec import TaskSpec
 from redrop.train.loop import train
+from redrop.train.loss import check_objective
 from redrop.train.machine import describe_machine
 from redrop.train.precision import Precision, fastest_precision
-
-if TYPE_CHECKING:
-    from redrop.data import Corpus
-
+from redrop.train.ranks import current_ranks
 
 SECONDS_BETWEEN_STEPS_TOLD = 0.2
 
 
-@lru_cache(maxsize=1)
-def load_source(data: DataSource, context: int) -> Corpus:
-    """Load the corpus of a study; kept, because all runs of a study read the same."""
-    return load_corpus(data.source, tokenizer=data.tokenizer, limit=data.limit, context=context)
+def load_planned_task(plan: StudyPlan) -> AnyTask:
+    """Load the task of a study, without any recipe; its data are kept for the next run.
+
+    Raises:
+        UsageError: The data cannot be read, or are no longer those of the plan.
+    """
+    settings = plan.settings
+    task = load_task(TaskSpec.from_json(settings["task"]), settings["model"])
+    if task.sha256 != plan.data_sha256:
+        raise UsageError(
+            f"The runs of a study read the same data; `{settings['task']['source']}` has changed "
+            f"since the study began (now {task.sha256[:12]}…). Restore it, or use another folder."
+        )
+    return task
+
+
+def check_arms(plan: StudyPlan, task: AnyTask) -> None:
+    """Refuse an arm that fits neither the data nor the loss, before any of them trains.
+
+    Args:
+        plan: Of the study.
+        task: Without any recipe.
+
+    Raises:
+        UsageError: An augmentation or a penalty does not fit the task.
+    """
+    for run in planned_runs(replace(plan, seeds=plan.seeds[:1])):
+        check_objective(task, run.train)
+        task.check(run.arm)
 
 
 def measure_precision(plan: StudyPlan) -> Precision:
     """Return the precision in which the arm with the most dropout trains faster on this machine."""
-    run = max(planned_runs(plan), key=lambda run: sum(run.arm.rates.values()))
-    corpus = load_source(_source(plan), run.model.context)
-    inputs_and_targets = batch(
-        corpus.train,
-        seed=0,
-        step=0,
-        batch_size=run.train.batch_size,
-        context=run.model.context,
-    )
+    run = max(planned_runs(plan), key=lambda run: sum(run.arm.dropout.values()))
+    task = load_planned_task(plan).with_recipe(run.arm)
+    batch = task.batch(seed=0, step=0, batch_size=run.train.batch_size)
     threads = torch.get_num_threads()
     torch.set_num_threads(run.train.threads or threads)
     try:
-        return fastest_precision(Transformer(run.model), inputs_and_targets)
+        return fastest_precision(task, task.build(run.seed), batch)
     finally:
         torch.set_num_threads(threads)
-
-
-def _source(plan: StudyPlan) -> DataSource:
-    data = plan.settings["data"]
-    return DataSource(source=data["source"], tokenizer=data["tokenizer"], limit=data["limit"])
 
 
 def execute(
@@ -77,25 +90,13 @@ def execute(
     Raises:
         UsageError: The data are no longer those of the plan, or the record cannot be written.
     """
-    data = plan.settings["data"]
-    source = DataSource(source=data["source"], tokenizer=data["tokenizer"], limit=data["limit"])
-    corpus = load_source(source, run.model.context)
-    if corpus.sha256 != plan.data_sha256:
-        raise UsageError(
-            f"The runs of a study read the same data; `{source.source}` has changed since the "
-            f"study began (now {corpus.sha256[:12]}…). Restore it, or use another folder."
-        )
-    header = {
-        "id": run.id,
-        "arm": run.arm.name,
-        "seed": run.seed,
-        "config": run.config,
-        "versions": {**plan.versions, "numpy": np.__version__, "python": platform.python_version()},
-        "machine": describe_machine(run.train.threads),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    with RecordWriter(folder / "runs" / f"{run.name}.jsonl", header) as writer:
-        if writer.is_ended:
+    task = load_planned_task(plan).with_recipe(run.arm, run.seed)
+    checkpoints = folder / "checkpoints" / run.name
+    if not current_ranks().is_first:  # the first of several ranks keeps the record
+        train(task, run.train, checkpoints, observe)
+        return
+    with RecordWriter(folder / "runs" / f"{run.name}.jsonl", describe_run(plan, run)) as writer:
+        if writer.is_ended and current_ranks().count == 1:
             return
 
         def record(event: Mapping[str, Any]) -> None:
@@ -103,16 +104,35 @@ def execute(
             observe(event)
 
         train(
-            run.model,
+            task,
             run.train,
-            corpus,
-            folder / "checkpoints" / run.name,
+            checkpoints,
             record,
-            progress=_every(SECONDS_BETWEEN_STEPS_TOLD, observe),
+            progress=tell_steps(SECONDS_BETWEEN_STEPS_TOLD, observe),
         )
 
 
-def _every(seconds: float, observe: Callable[[Mapping[str, Any]], None]) -> Callable[[int], None]:
+def describe_run(plan: StudyPlan, run: PlannedRun) -> dict[str, Any]:
+    """Return the header of the record of a run that begins in this process, now."""
+    return {
+        "id": run.id,
+        "arm": run.arm.name,
+        "seed": run.seed,
+        "config": run.config,
+        "versions": {
+            **plan.versions,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "code": code_digest(),
+        },
+        "machine": describe_machine(run.train.threads),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def tell_steps(
+    seconds: float, observe: Callable[[Mapping[str, Any]], object]
+) -> Callable[[int], None]:
     """Return a callback that tells the steps done, but not more often than people can read."""
     told = 0.0
 

@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from redrop.errors import UsageError
+from redrop.train.recipe import Recipe
 
 PLAN_FILE = "study.json"
 STATUSES = ("done", "stopped early", "diverged")
@@ -21,6 +22,8 @@ _JSON_NAMES = {
     Mapping: "an object",
     tuple: "a list",
 }
+
+_SHORT_UNITS = {"nats per token": "nats", "squared standard deviations": "sd²"}
 
 Line = TypeVar("Line")
 
@@ -40,7 +43,7 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """One "eval" line. Losses in nats per token; None where the value was not finite.
+    """One "eval" line. Losses in the plan's unit; None where the value was not finite.
 
     `train_loss` is measured with dropout on (mean over the mini-batches since the line before),
     `train_eval_loss` on training data with dropout off: only the latter compares to validation.
@@ -50,6 +53,7 @@ class Evaluation:
     train_loss: float | None
     train_eval_loss: float | None
     validation_loss: float | None
+    validation_metrics: Mapping[str, Any]
     learning_rate: float | None
     gradient_norm: float | None
     clipped_share: float | None
@@ -76,6 +80,8 @@ class End:
     test_loss_final: float | None
     seconds: float
     tokens: int
+    test_metrics_best: Mapping[str, Any]
+    test_metrics_final: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -83,29 +89,20 @@ class End:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arm:
-    """One arm of a plan: its dropout rate per site, and a label where the rates do not say all."""
-
-    name: str
-    rates: Mapping[str, float]
-    label: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyPlan:
     """The contents of `study.json`: everything that was fixed before the first run.
 
     Args:
-        arms: The arms in the order of the report; the baseline is one of them.
-        margin: Smallest difference that matters, in nats.
+        arms: The recipes that are compared, in the order of the report; one is the baseline.
+        margin: Smallest difference that matters, in the unit of the loss.
         looks: How often the study was planned to be judged; intervals pay for each look.
         command: The exact command that repeats the study.
-        settings: {"model": ..., "train": ..., "data": ...}; the report reads `data.name`,
-            `data.train_tokens` and `data.bayes_loss` where they are present.
+        settings: {"task": ..., "model": ..., "train": ..., "data": ...}; the report reads
+            `data.name`, `data.unit`, `data.train_targets` and `data.bayes_loss` where present.
     """
 
     name: str
-    arms: tuple[Arm, ...]
+    arms: tuple[Recipe, ...]
     baseline: str
     seeds: tuple[int, ...]
     margin: float
@@ -131,7 +128,17 @@ class StudyPlan:
                 f"{self.margin}, {self.confidence} and {self.looks}."
             )
 
-    def arm(self, name: str) -> Arm:
+    @property
+    def unit(self) -> str:
+        """Of the losses: "nats per token", "nats"."""
+        return str(self.settings.get("data", {}).get("unit", "nats per token"))
+
+    @property
+    def short_unit(self) -> str:
+        """The unit as it stands behind a number in a sentence."""
+        return _SHORT_UNITS.get(self.unit, self.unit)
+
+    def arm(self, name: str) -> Recipe:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)
 
@@ -146,8 +153,10 @@ def parse(kind: type[Line], fields: Mapping[str, Any], where: str) -> Line:
     Raises:
         UsageError: A field is missing or of another type; the message names it and `where`.
 
-    >>> parse(Arm, {"name": "none", "rates": {}, "label": "no dropout"}, "study.json").name
-    'none'
+    >>> parse(Header, {"id": "0"}, "a.jsonl, header")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    redrop.errors.UsageError: a.jsonl, header: the field `arm` is missing. Restore or remove ...
     """
     values = {}
     for name, hint in get_type_hints(kind).items():
@@ -182,7 +191,10 @@ def parse_plan(fields: Mapping[str, Any], where: str) -> StudyPlan:
             raise UsageError(
                 f"{where}: `{name}` must be a list of {member.__name__}; got {values!r}."
             )
-    arms = tuple(parse(Arm, arm, f"{where}, arm") for arm in fields["arms"])
+    try:
+        arms = tuple(Recipe.from_json(arm) for arm in fields["arms"])
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
     return parse(StudyPlan, {**fields, "arms": arms, "seeds": tuple(fields["seeds"])}, where)
 
 

@@ -60,7 +60,7 @@ class Regime:
     """What kind of run the baseline was; `state` is None where no baseline run is complete.
 
     Args:
-        epochs: Tokens seen per token of the training data, None where the plan does not say.
+        epochs: Targets seen per target of the training data, None where the plan does not say.
         state: "passed its minimum", "level" or "still falling".
         best_step: Median over the seeds, as is `steps`.
         rise: Final minus best validation loss, mean over the seeds.
@@ -84,6 +84,7 @@ class Verdict:
     recommended: str | None
     best: tuple[Comparison, ...]
     end: tuple[Comparison, ...]
+    ending: tuple[str, ...]
     regime: Regime
     notes: tuple[str, ...]
 
@@ -91,7 +92,7 @@ class Verdict:
     def sentences(self) -> tuple[str, ...]:
         """Return the verdict in plain language, the most important first."""
         arms = [each.sentence for each in self.best if each.sentence not in self.headline]
-        return (self.headline, *arms, *_say_end(self.end), self.regime.sentence, *self.notes)
+        return (self.headline, *arms, *self.ending, self.regime.sentence, *self.notes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict for machines; every number of the sentences is in it."""
@@ -120,6 +121,7 @@ def judge(study: Study) -> Verdict:
         recommended=recommended,
         best=best,
         end=end,
+        ending=tuple(_say_end(end, study.plan.short_unit)),
         regime=_regime(study),
         notes=tuple(_notes(study, best, recommended)),
     )
@@ -187,7 +189,8 @@ def _say(comparison: Comparison, study: Study) -> str:
         return capital(f"{where}{label}: no seed is complete in this arm and in the baseline yet.")
     size = plus_minus(abs(difference.mean), difference.half_width)
     verb = "lowers" if difference.mean < 0 else "raises"
-    moves = f"{label} {verb} {comparison.metric} by {size} nats"
+    unit = study.plan.short_unit
+    moves = f"{label} {verb} {comparison.metric} by {size} {unit}"
     if difference.low is None or difference.high is None:
         return capital(f"{where}{moves} in the one seed there is, which may be chance.")
     share = f"{100 * difference.confidence:g} %"
@@ -195,7 +198,7 @@ def _say(comparison: Comparison, study: Study) -> str:
     if comparison.outcome in (Outcome.BETTER, Outcome.WORSE):
         return capital(f"{where}{moves} {agree}.")
     change = plus_minus(difference.mean, difference.half_width, plus=True)
-    changes = f"{comparison.metric} changes by {change} nats ({share}, {difference.pairs} seeds)"
+    changes = f"{comparison.metric} changes by {change} {unit} ({share}, {difference.pairs} seeds)"
     if comparison.outcome is Outcome.SAME:
         return capital(
             f"{where}{label} makes no difference that matters: {changes}, within ±{margin:g}."
@@ -214,10 +217,10 @@ def _more(seeds: int | None) -> str:
     return f"about {count(seeds, 'more seed')} would settle it."
 
 
-def _say_end(end: tuple[Comparison, ...]) -> list[str]:
+def _say_end(end: tuple[Comparison, ...], unit: str) -> list[str]:
     """Return one sentence on all arms at the end of training."""
     changes = [
-        f"{plus_minus(each.difference.mean, each.difference.half_width, plus=True)} nats with "
+        f"{plus_minus(each.difference.mean, each.difference.half_width, plus=True)} {unit} with "
         f"{each.label}"
         for each in end
         if each.difference is not None
@@ -247,7 +250,7 @@ def _headline(study: Study, best: tuple[Comparison, ...]) -> tuple[str | None, s
         # An arm that is good where it does not diverge is not beaten, only not to be had this way.
         is_split = any(each.diverged and each.outcome is not Outcome.WORSE for each in best)
         aside = " without diverging" if is_split else ""
-        headline = f"Nothing beats {baseline} by {plan.margin:g} nats{aside}: {advice}"
+        headline = f"Nothing beats {baseline} by {plan.margin:g} {plan.short_unit}{aside}: {advice}"
         return plan.baseline, headline + (", or a lower learning rate." if is_split else ".")
     open_ = next(each for each in ranked if not _is_beaten(each, plan.margin))
     if open_.difference is not None and open_.difference.half_width is None:
@@ -289,7 +292,7 @@ def _regime(study: Study) -> Regime:
     state = "passed its minimum" if rise > study.plan.margin else "level"
     if _is_still_falling(kept):
         state = "still falling"
-    unique = study.plan.settings.get("data", {}).get("train_tokens")
+    unique = study.plan.settings.get("data", {}).get("train_targets")
     epochs = fmean(end.tokens for end in ends) / unique if unique else None
     bare = Regime(
         epochs=epochs,
@@ -317,15 +320,15 @@ def _say_regime(regime: Regime, study: Study) -> str:
         times = f"{regime.epochs:.0f}" if regime.epochs >= 10 else f"{regime.epochs:.2g}"
         seen = f" saw its training data {times} times and"
     place = f"step {regime.best_step:,} of {regime.steps:,}"
-    rise = signed(regime.rise or 0.0)
+    rise, unit = signed(regime.rise or 0.0), study.plan.short_unit
     tale = {
         "passed its minimum": (
-            f"passed its own minimum: best at {place}, then {rise} nats worse by the end. "
+            f"passed its own minimum: best at {place}, then {rise} {unit} worse by the end. "
             "It overfits, which is where dropout can pay"
         ),
         "level": (
-            f"came to a halt: best at {place}, and within {study.plan.margin:g} nats of it at the "
-            "end. It hardly overfits"
+            f"came to a halt: best at {place}, and within {study.plan.margin:g} {unit} of it at "
+            "the end. It hardly overfits"
         ),
         "still falling": (
             f"was still improving: best at {place}. It is limited by its training, not by "
@@ -334,7 +337,7 @@ def _say_regime(regime: Regime, study: Study) -> str:
     }[regime.state or "level"]
     gap = ""
     if regime.gap_at_best is not None:
-        gap = f" (gap to training data {signed(regime.gap_at_best)} nats at the best checkpoint)"
+        gap = f" (gap to training data {signed(regime.gap_at_best)} {unit} at the best checkpoint)"
     return f"The baseline ({baseline}){seen} {tale}{gap}."
 
 

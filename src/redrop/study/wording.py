@@ -1,9 +1,8 @@
 """How numbers and arms are said in words, the same in verdict, table and figures."""
 
 import math
-from collections.abc import Mapping
 
-from redrop.study.schema import Arm, StudyPlan
+from redrop.study.schema import StudyPlan
 
 
 def signed(value: float, decimals: int = 3, *, plus: bool = False) -> str:
@@ -61,29 +60,6 @@ def listing(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def describe_rates(rates: Mapping[str, float], every_site: frozenset[str]) -> str:
-    """Say in words which sites drop how much.
-
-    >>> sites = frozenset({"embedding", "attention_weights"})
-    >>> describe_rates({"embedding": 0.2, "attention_weights": 0.2}, sites)
-    'dropout 0.2 on all sites'
-    >>> describe_rates({"attention_weights": 0.1}, sites), describe_rates({}, sites)
-    ('dropout 0.1 on attention weights', 'no dropout')
-    """
-    active = {site: p for site, p in rates.items() if p}
-    if not active:
-        return "no dropout"
-    names = [site.replace("_", " ") for site in active]
-    if len(set(active.values())) > 1:
-        each = [f"{p:g} on {name}" for name, p in zip(names, active.values(), strict=True)]
-        return "dropout " + listing(each)
-    is_everywhere = len(every_site) > 1 and active.keys() == every_site
-    where = "all sites" if is_everywhere else listing(names)
-    return f"dropout {next(iter(active.values())):g} on {where}"
-
-
 def describe_arm(plan: StudyPlan, name: str) -> str:
-    """Return an arm's own label, or its rates in words."""
-    arm: Arm = plan.arm(name)
-    every_site = frozenset(site for other in plan.arms for site in other.rates)
-    return arm.label or describe_rates(arm.rates, every_site)
+    """Return an arm's label, or its name where it has none."""
+    return plan.arm(name).label or name

@@ -19,6 +19,7 @@ from redrop.tasks.hugging_face import PREFIX, causal_task, folder_tokenizer
 from redrop.tasks.loaders import read_loaders
 from redrop.tasks.module import ModuleTask
 from redrop.tasks.samples import SamplesTask
+from redrop.tasks.seeded import seeded
 from redrop.tasks.spec import TaskSpec
 from redrop.tasks.text import TextTask
 
@@ -73,16 +74,19 @@ def _tokenizer(spec: TaskSpec) -> str | Tokenizer:
 def _module_task(spec: TaskSpec) -> ModuleTask:
     assert spec.model is not None  # the command line asks for it
     builder, loaders = load_object(spec.model), load_object(spec.source)
-    for role, function in (("--model", builder), ("--data", loaders)):
-        if not callable(function):
+    loss = load_object(spec.loss) if spec.loss else None
+    for role, function in (("--model", builder), ("--data", loaders), ("--loss", loss)):
+        if function is not None and not callable(function):
             raise UsageError(f"`{role}` names a function; got {type(function).__name__}.")
     try:
-        returned = loaders()
+        with seeded(0):  # a split at random is the same one in every process
+            returned = loaders()
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f"Your loaders failed: {first_line(error)}.") from error
     parts = read_loaders(returned)
     digest = hashlib.sha256("".join(parts[name].digest() for name in parts).encode())
-    loss = load_object(spec.loss) if spec.loss else None
     return ModuleTask(
         name=spec.model.partition(":")[2] or spec.model,
         builder=builder,

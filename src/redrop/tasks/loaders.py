@@ -38,14 +38,13 @@ def read_loaders(returned: Any) -> dict[str, Source]:
     Args:
         returned: (train, validation) or (train, validation, test), or a mapping of these names.
             Each a DataLoader, a Dataset, a list of (input, target) pairs, a pair of tensors, or an
-            iterable of batches. Without test data, validation is reported on too. A loader's
-            sampler says which samples there are, not their order; what it draws at random is drawn
-            once.
+            iterable of batches. Without test data nothing is reported on them. A loader's sampler
+            says which samples there are, not their order; what it draws at random is drawn once.
 
     Raises:
         UsageError: It is something else, or a part yields nothing.
 
-    >>> parts = read_loaders(((torch.ones(8, 2), torch.zeros(8)), [(torch.ones(2), 0.0)]))
+    >>> parts = read_loaders(([(1.0, 0)] * 8, [(1.0, 0)]))
     >>> len(parts["train"]), len(parts["validation"])
     (8, 1)
     """

@@ -204,9 +204,9 @@ class ModuleTask:
         return self.parts["train"].batch(seed=seed, step=step, batch_size=batch_size)
 
     def part(self, name: PartName, limit: int) -> Sequence[Batch]:
-        """Return the batches of a part; without test data those of validation."""
-        source = self.parts.get(name, self.parts["validation"])
-        return list(source.batches(EVALUATED_ROWS, limit))
+        """Return the batches of a part; none where there are no test data."""
+        source = self.parts.get(name)
+        return [] if source is None else list(source.batches(EVALUATED_ROWS, limit))
 
     def outputs(self, model: nn.Module, inputs: Any) -> Tensor:
         """Return what the model says: a tensor, the `logits` of an output, or a tuple's first."""

@@ -1,5 +1,6 @@
 """Loss and metrics on given batches, with dropout off."""
 
+import math
 from collections.abc import Sequence
 
 from torch import nn
@@ -21,7 +22,12 @@ def evaluate(
         model: To be judged.
         batches: Of one part of the data; each counts by its number of targets.
         precision: "bfloat16" runs the model under autocast.
+
+    Returns:
+        NaN and no metric where there is no batch: a task without test data has none to report.
     """
+    if not batches:
+        return Score(math.nan, {})
     total, count = 0.0, 0
     scorer = task.scorer()
     with eval_mode(model):

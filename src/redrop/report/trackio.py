@@ -1,0 +1,80 @@
+"""Runs in trackio, a local tracker with a dashboard (`trackio show`).
+
+It is no extra of this package: trackio 0.43 needs pillow below 13, which our own pins exclude. Who
+has both in one environment can use it; the sink was tried against trackio 0.43.0.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from redrop.errors import UsageError
+from redrop.report.export import study_names
+from redrop.report.tensorboard import scalars
+from redrop.study.records import RunRecord, Study
+
+
+def export_trackio(studies: Sequence[Study], project: str) -> int:
+    """Log every finished run into a trackio project, grouped by study.
+
+    A run that the project has already, by its name `STUDY/ARM-sSEED-ID`, is left as it is: records
+    of finished runs do not change. Where the runs go is trackio's matter: to its local database,
+    unless its own environment variables name a server.
+
+    Returns:
+        The number of runs that were new.
+
+    Raises:
+        UsageError: A folder came twice, or trackio is not installed.
+    """
+    names = study_names(studies)
+    trackio = _load_trackio()
+    known = _known(trackio, project)
+    runs = [
+        (name, f"{name}/{run.path.stem}", run)
+        for name, study in zip(names, studies, strict=True)
+        for run in study.runs
+    ]
+    new = [each for each in runs if each[1] not in known]
+    for group, name, run in new:
+        _log(trackio, project, group, name, run)
+    return len(new)
+
+
+def _known(trackio: Any, project: str) -> set[str]:
+    try:
+        return {run.name for run in trackio.Api().runs(project)}
+    except ValueError:  # no such project yet
+        return set()
+
+
+def _log(trackio: Any, project: str, group: str, name: str, run: RunRecord) -> None:
+    header = run.header
+    sink = trackio.init(
+        project=project,
+        name=name,
+        group=group,
+        config={
+            "arm": header.arm,
+            "seed": header.seed,
+            "run": header.id,
+            "config": dict(header.config),
+            "versions": dict(header.versions),
+        },
+        embed=False,
+        auto_log_gpu=False,
+        auto_log_cpu=False,
+    )
+    for line in run.evals:
+        sink.log(dict(scalars(line)), step=line.step)
+    trackio.finish()
+
+
+def _load_trackio() -> Any:
+    try:
+        return importlib.import_module("trackio")
+    except ImportError as error:
+        raise UsageError(
+            "`--trackio` needs trackio, which is not installed. It wants pillow below 13 (`pip "
+            "install trackio` in an environment of its own); `--tensorboard` needs no other pins."
+        ) from error

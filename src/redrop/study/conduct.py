@@ -1,0 +1,183 @@
+"""Conduct studies: one with given arms, one with a budget, several over amounts of data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Protocol
+
+from redrop.disk import write_atomically
+from redrop.errors import UsageError
+from redrop.study.engine import Observer, missing_runs, open_study
+from redrop.study.folders import PROTOCOL_FILE, read_protocol_file, stage_studies
+from redrop.study.plan import PlannedRun
+from redrop.study.protocol import Finished, next_stage
+from redrop.study.question import Question
+from redrop.study.records import Study, canonical_json, read_study
+from redrop.study.regime_map import MapPoint
+from redrop.study.schema import StudyPlan
+from redrop.study.stage import ProtocolSettings, Stage
+from redrop.tasks.load import load_task
+from redrop.train.precision import Precision
+from redrop.train.recipe import Recipe
+
+
+class Engine(Protocol):
+    """Runs what is missing of a study: `run_study` with its workers, or the one on Ray."""
+
+    def __call__(self, folder: Path, plan: StudyPlan, *, observe: Observer) -> Study:
+        """Return the complete study."""
+
+
+Watch = Callable[[Sequence[PlannedRun]], AbstractContextManager[Observer]]
+"""Told the runs to be done; gives the observer of their events."""
+
+
+def conduct_plan(folder: Path, plan: StudyPlan, engine: Engine, watch: Watch) -> Study:
+    """Run every run of a plan that has no complete record yet, and return the study.
+
+    Raises:
+        UsageError: The folder holds another study, or a run fails.
+        KeyboardInterrupt: After a Ctrl-C; the same call goes on.
+    """
+    plan = open_study(folder, plan)
+    missing = missing_runs(folder, plan)
+    if missing:
+        with watch(missing) as observe:
+            engine(folder, plan, observe=observe)
+    return read_study(folder)
+
+
+def conduct_protocol(
+    folder: Path,
+    question: Question,
+    settings: ProtocolSettings,
+    engine: Engine,
+    watch: Watch,
+    announce: Callable[[Stage], None],
+) -> Finished:
+    """Run a budgeted study, stage by stage, from wherever it stands.
+
+    Args:
+        folder: Of the whole; each stage is an ordinary study in a folder inside.
+        question: What is asked.
+        settings: Of the protocol; the same ones for a folder as long as it lives.
+        engine: Runs the stages.
+        watch: Of the progress.
+        announce: Told each stage before it runs.
+
+    Raises:
+        UsageError: The folder holds another budgeted study, the budget is too small, or a run
+            fails.
+        KeyboardInterrupt: After a Ctrl-C; the same call goes on.
+    """
+    _claim(folder, question, settings)
+    while True:
+        following = next_stage(settings, stage_studies(folder))
+        if isinstance(following, Finished):
+            return following
+        announce(following)
+        plan = question.plan(
+            following.arms, following.seeds, steps=following.steps, looks=following.looks
+        )
+        conduct_plan(folder / following.name, plan, engine, watch)
+
+
+def protocol_precision(folder: Path) -> Precision | None:
+    """Return the precision that a budgeted study has been begun in, or None for a new one."""
+    recorded = read_protocol_file(folder)
+    return None if recorded is None else recorded["precision"]
+
+
+def conduct_map(
+    folder: Path,
+    question: Question,
+    arms: Sequence[Recipe],
+    seeds: Sequence[int],
+    amounts: Sequence[int],
+    engine: Engine,
+    watch: Watch,
+) -> list[MapPoint]:
+    """Run one study per amount of training data, all of the same steps.
+
+    Args:
+        folder: Of the map; each amount has a folder inside.
+        question: What is asked.
+        arms: The first one is the baseline without dropout.
+        seeds: Of every arm.
+        amounts: Training tokens, or samples.
+        engine: Runs the studies.
+        watch: Of the progress.
+
+    Raises:
+        UsageError: The data hold less than an amount, or a run fails.
+    """
+    points = []
+    for amount in sorted(set(amounts)):
+        own = with_amount(question, amount)
+        plan = own.plan(arms, seeds)
+        study = conduct_plan(folder / f"amount-{amount:09d}", plan, engine, watch)
+        points.append(MapPoint(study=study, unique=plan.settings["data"]["train_targets"]))
+    return points
+
+
+def with_amount(question: Question, amount: int) -> Question:
+    """Return the question on another amount of training data of the same source.
+
+    The generated language takes the amount in its name, a text as so many characters, of which
+    the training part is eight tenths; images and tables as so many training samples.
+
+    Raises:
+        UsageError: The user's own loaders: their amount is theirs.
+    """
+    spec = question.spec
+    if spec.kind == "module":
+        raise UsageError("A map needs data that can be cut; your own loaders give what they give.")
+    base = spec.source.partition(":")[0]
+    if spec.kind == "text" and base in ("markov", "reference") and not Path(spec.source).exists():
+        spec = replace(spec, source=f"{base}:{amount}", limit=None)
+    else:
+        spec = replace(spec, limit=amount)
+    shape = {k: v for k, v in question.task.settings()["model"].items() if k not in _FROM_DATA}
+    return replace(question, spec=spec, task=load_task(spec, shape))
+
+
+_FROM_DATA = ("dropout", "vocab_size", "features", "outputs", "image_size", "channels")
+"""Settings of a network that the data decide: another amount of text may have fewer symbols."""
+
+
+def _claim(folder: Path, question: Question, settings: ProtocolSettings) -> None:
+    """Note in a new folder what is asked, or see that it is what was asked there before."""
+    asked = json.loads(
+        canonical_json(
+            {
+                "kind": "protocol",
+                "settings": asdict(settings),
+                "precision": question.train.precision,
+                "data_sha256": question.task.sha256,
+                "task": question.spec.to_json(),
+                "model": question.task.settings()["model"],
+                "train": {k: v for k, v in asdict(question.train).items() if k != "precision"},
+                "command": question.command,
+            }
+        )
+    )
+    recorded = read_protocol_file(folder)
+    if recorded is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"A study needs a folder to write to; `{folder}` cannot be one: {error.strerror}."
+            ) from error
+        write_atomically(folder / PROTOCOL_FILE, json.dumps(asked, indent=1) + "\n")
+        return
+    for field in ("settings", "precision", "data_sha256", "task", "model", "train"):
+        if recorded.get(field) != asked[field]:
+            raise UsageError(
+                f"A folder holds one budgeted study; `{folder}` was begun with other {field}. Use "
+                "another folder, or repeat its command: " + str(recorded.get("command"))
+            )
