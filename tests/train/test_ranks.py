@@ -29,6 +29,8 @@ def test_the_rows_of_all_ranks_are_the_batch(total, count):
     batch = Batch({"x": torch.arange(total)}, torch.arange(total))
     parts = [Ranks(rank, count).share(batch) for rank in range(count)]
     assert torch.equal(torch.cat([part.inputs["x"] for part, _, _ in parts]), batch.targets)
+    several = Batch([batch.targets, 2 * batch.targets], batch.targets)
+    assert several.rows(1, 3).inputs[1].tolist() == [2, 4][: max(0, total - 1)]
     assert all(part.targets[0] == first for part, first, _ in parts)
     assert sum(share for _, _, share in parts) == pytest.approx(1.0)
 

@@ -56,20 +56,18 @@ MAP = Preset(
 PRESETS = {
     "text": Preset(
         kind="text",
-        source="reference:25000",
+        source="reference:8000",
         network="transformer",
         arms=(
             "none",
-            "all-0.2",
+            "attention_weights-0.2",
             "weight_decay-1",
             "label_smoothing-0.1",
             "mask-0.1",
             "drop_path-0.2",
-            "norm-post",
-            "ema-0.99",
         ),
-        seeds=2,
-        steps=1000,
+        seeds=3,
+        steps=700,
         batch_size=24,
     ),
     "digits": Preset(

@@ -14,7 +14,7 @@ class Batch:
     """What a network reads, and what it should say.
 
     Args:
-        inputs: A tensor, samples first, or a mapping of names to such tensors.
+        inputs: A tensor, samples first, or a mapping of names to such tensors, or a list of them.
         targets: Classes (int64), distributions over them (float, one dimension more), or values.
     """
 
@@ -34,6 +34,8 @@ class Batch:
         """
         if isinstance(self.inputs, Mapping):
             inputs: Any = {name: value[first:last] for name, value in self.inputs.items()}
+        elif isinstance(self.inputs, (list, tuple)):
+            inputs = [value[first:last] for value in self.inputs]
         else:
             inputs = self.inputs[first:last]
         return Batch(inputs, self.targets[first:last])
