@@ -109,6 +109,7 @@ class Recipe:
         Raises:
             UsageError: A field is unknown or missing, or its value is refused.
 
+        >>> from dataclasses import asdict
         >>> Recipe.from_json(asdict(Recipe(name="none"))).name
         'none'
         """
