@@ -2,7 +2,6 @@ import itertools
 import json
 import re
 from dataclasses import asdict, replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -10,42 +9,9 @@ import pytest
 from redrop.errors import UsageError
 from redrop.report import build_report, report_markdown, write_report
 from redrop.study.records import read_study
+from tests.report.page import Page
 from tests.study import synthetic
 from tests.study.synthetic import ARMS, make_plan
-
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-
-
-class Page(HTMLParser):
-    """Collect tags and text, and see that every tag is closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open, self.open
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    def having(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Page:
-    return Page(write_report(folder).html.read_text(encoding="utf-8"))
+    return Page(write_report(folder).html)
 
 
 def test_the_page_says_everything_the_verdict_says(folder: Path, page: Page) -> None:
@@ -153,7 +119,7 @@ def partial(folder: Path) -> Path:
 
 def test_a_partial_study_reports_what_is_there_and_names_the_rest(tmp_path: Path) -> None:
     paths = write_report(partial(tmp_path))
-    page = Page(paths.html.read_text(encoding="utf-8"))
+    page = Page(paths.html)
     assert "2 of 12 runs are not complete" in page.text
     assert "no dropout, seed 2: not begun" in page.text
     assert "dropout 0.1 on all sites, seed 0: recorded to step 500" in page.text
@@ -166,7 +132,7 @@ def test_a_study_without_any_complete_run_has_a_report(tmp_path: Path) -> None:
     plan = make_plan(seeds=(0, 1))
     (tmp_path / "study.json").write_text(plan.to_json())
     paths = write_report(tmp_path)
-    page = Page(paths.html.read_text(encoding="utf-8"))
+    page = Page(paths.html)
     assert "No verdict yet" in page.text
     assert "8 of 8 runs are not complete" in page.text
     assert page.having("svg") == []
@@ -175,14 +141,14 @@ def test_a_study_without_any_complete_run_has_a_report(tmp_path: Path) -> None:
 
 def test_one_seed_and_one_arm_have_a_report(tmp_path: Path) -> None:
     plan = make_plan({"none": ARMS["none"]}, seeds=(0,))
-    page = Page(write_report(synthetic.write_study(tmp_path, plan)).html.read_text())
+    page = Page(write_report(synthetic.write_study(tmp_path, plan)).html)
     assert len(page.having("svg")) == 3
     assert "One seed per arm." in page.text
 
 
 def test_the_words_test_loss_need_test_data(tmp_path: Path) -> None:
     paths = write_report(synthetic.write_study(tmp_path, make_plan(seeds=(0, 1)), test=False))
-    page = Page(paths.html.read_text(encoding="utf-8"))
+    page = Page(paths.html)
     assert "test loss" not in page.text.lower()
     assert "No test data were read" in page.text
     assert "test loss" not in report_markdown(paths.report).lower()
@@ -194,14 +160,14 @@ def test_names_from_outside_are_text_in_the_page(tmp_path: Path) -> None:
     arms = (plan.arms[0], replace(plan.arms[1], label=evil))
     named = replace(plan, arms=arms, command=evil, name=evil)
     paths = write_report(synthetic.write_study(tmp_path, named))
-    html = paths.html.read_text(encoding="utf-8")
-    assert "<script" not in html
-    assert Page(html).text.count(evil) > 5
+    page = Page(paths.html)
+    assert "<script" not in page.html
+    assert page.text.count(evil) > 5
 
 
 def test_the_least_possible_loss_is_told_where_it_is_known(tmp_path: Path) -> None:
     plan = make_plan({"none": ARMS["none"]}, seeds=(0,), bayes_loss=2.188)
-    page = Page(write_report(synthetic.write_study(tmp_path, plan)).html.read_text())
+    page = Page(write_report(synthetic.write_study(tmp_path, plan)).html)
     assert "Best possible loss 2.188 nats per token (known exactly)" in page.text
     assert "best possible" in page.text
 

@@ -1,14 +1,9 @@
 """The engine `ray`, on a real cluster of two nodes on this machine."""
 
-import asyncio
 import dataclasses
 import json
 import os
 import signal
-import socket
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +12,6 @@ from redrop.errors import UsageError
 from redrop.study.engine import open_study, run_study
 from redrop.study.plan import planned_runs
 from redrop.study.ray_engine import MOST_LOSSES, run_study_on_ray
-from redrop.study.ray_mailbox import Letter, Mailbox
 from redrop.study.ray_worker import read_saved, train_run, write_saved
 from redrop.study.records import read_study
 from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
@@ -310,56 +304,6 @@ def test_without_an_address_ray_starts_here_and_stops_again(tmp_path, undisturbe
     assert not training_processes()
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad Request\r\n\r\n", b""], ids=["http", "mute"])
-def test_something_else_at_the_address_is_told_at_once(tmp_path, answer):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        server.settimeout(20)
-
-        def reply():
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(1024)
-                connection.sendall(answer)
-
-        replying = threading.Thread(target=reply)
-        replying.start()
-        with pytest.raises(
-            UsageError, match=f"No Ray cluster can be reached at `127.0.0.1:{port}`"
-        ):
-            start(tmp_path, f"127.0.0.1:{port}")
-        replying.join()
-
-
-def start(folder, address):
-    study = open_study(folder, plan())
-    return run_study_on_ray(folder, study, address=address, workers=None, observe=ignore)
-
-
-def test_a_cluster_that_is_not_there_is_told_in_one_line_within_seconds(tmp_path, capfd):
-    began = time.monotonic()
-    with pytest.raises(
-        UsageError, match=r"can be reached at `127.0.0.1:1` \(Connection refused"
-    ) as e:
-        start(tmp_path, NOWHERE)
-    assert time.monotonic() - began < 10
-    assert "\n" not in str(e.value)
-    assert capfd.readouterr().err == ""
-    assert not small.records(tmp_path)
-
-
-@pytest.mark.parametrize("address", ["here", "host:", ":6379", "host:port", ""])
-def test_an_address_is_a_host_and_a_port(tmp_path, address):
-    with pytest.raises(UsageError, match='is HOST:PORT or "auto"; got'):
-        start(tmp_path, address)
-
-
-def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match="engine `ray` needs .*`ray`"):
-        start(tmp_path, None)
-
-
 def test_a_node_with_another_version_is_refused_by_name(undisturbed):
     study = plan()
     other = dataclasses.replace(study, versions={**study.versions, "torch": "0.0.1"})
@@ -377,25 +321,3 @@ def test_a_checkpoint_arrives_as_it_was_sent_and_damage_is_noticed(tmp_path, und
     with pytest.raises(UsageError, match="must be whole"):
         write_saved(saved._replace(files={**saved.files, **files}), tmp_path / "cut")
     assert read_saved(tmp_path / "cut") is None
-
-
-def test_the_mailbox_wakes_who_waits_and_forgets_only_what_is_dealt_with():
-    async def converse():
-        mailbox = Mailbox()
-        assert await mailbox.take(0, 0) == []
-        assert await mailbox.take(0, 0.01) == []
-        waiting = asyncio.create_task(mailbox.take(0, 30))
-        await asyncio.sleep(0)
-        letters = [Letter("run", 1, {"kind": "step", "step": step}) for step in range(4)]
-        for letter in letters[:3]:
-            await mailbox.post(letter)
-        assert await waiting == letters[:3]
-        assert await mailbox.take(0, 30) == letters[:3]
-        assert await mailbox.take(2, 30) == letters[2:3]
-        waiting = asyncio.create_task(mailbox.take(3, 30))
-        await asyncio.sleep(0)
-        await mailbox.post(letters[3])
-        assert await waiting == letters[3:]
-        assert await mailbox.take(4, 0.01) == []
-
-    asyncio.run(converse())
