@@ -9,13 +9,12 @@ from typing import Any
 
 from redrop.errors import UsageError
 from redrop.report.content import Facts, Report, build_report
-from redrop.report.findings import Findings, find
 from redrop.report.paste import configurations
 from redrop.study.budget import say_cost
 from redrop.study.folders import PROTOCOL_FILE, ProtocolFolder, read_protocol_folder
 from redrop.study.measured_regime import card_of
 from redrop.study.prior import Prior, expect
-from redrop.study.protocol import Finished, Progress, replay
+from redrop.study.protocol import Findings, Finished, Progress, replay
 from redrop.study.records import Study
 from redrop.study.regime import RegimeCard
 from redrop.study.stage import Stage, say_names
@@ -51,7 +50,6 @@ class ProtocolReport:
         folder: Where it lies.
         recorded: What lies there.
         progress: Where it stands.
-        findings: Of the stages.
         headline: The answer, or that there is none yet.
         sentences: The rest of the answer; what screening and dose curve say is left to them.
         stages: One row each.
@@ -66,7 +64,6 @@ class ProtocolReport:
     folder: Path
     recorded: ProtocolFolder
     progress: Progress
-    findings: Findings
     headline: str
     sentences: tuple[str, ...]
     stages: tuple[StageRow, ...]
@@ -76,6 +73,11 @@ class ProtocolReport:
     recommended: Recipe | None
     pasted: tuple[tuple[str, str], ...]
     account: Facts
+
+    @property
+    def findings(self) -> Findings:
+        """What the stages before the confirmation found."""
+        return self.progress.findings
 
     @property
     def is_finished(self) -> bool:
@@ -119,13 +121,11 @@ def build_protocol_report(folder: Path) -> ProtocolReport:
         study = next(each for each in recorded.studies if each.folder.name == "4-confirm")
         confirmation, recommended = build_report(study), end.confirmed.recommended
     plan = None if confirmation is None else confirmation.study.plan
-    findings = find(recorded, progress)
-    headline, sentences = _answer(progress, findings)
+    headline, sentences = _answer(progress)
     return ProtocolReport(
         folder=folder,
         recorded=recorded,
         progress=progress,
-        findings=findings,
         headline=headline,
         sentences=sentences,
         stages=_stages(recorded, progress),
@@ -145,8 +145,8 @@ def _baseline(recorded: ProtocolFolder, progress: Progress) -> Study | None:
     return found[names[-1]] if names else None
 
 
-def _answer(progress: Progress, findings: Findings) -> tuple[str, tuple[str, ...]]:
-    end = progress.next
+def _answer(progress: Progress) -> tuple[str, tuple[str, ...]]:
+    end, findings = progress.next, progress.findings
     if not isinstance(end, Finished):
         horizon = () if findings.horizon is None else (findings.horizon.sentence,)
         return (

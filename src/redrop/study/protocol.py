@@ -91,6 +91,15 @@ class Finished:
         }
 
 
+@dataclass(slots=True)
+class Findings:
+    """What the stages before the confirmation found; None where one is not finished or left out."""
+
+    horizon: Horizon | None = None
+    screened: Screened | None = None
+    dosed: Dosed | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """Where a protocol stands: the stages begun so far, the last of them to be run next."""
@@ -99,6 +108,7 @@ class Progress:
     dropped: tuple[Dropped, ...]
     account: Account
     next: Stage | Finished
+    findings: Findings
 
 
 def next_stage(settings: ProtocolSettings, finished: Sequence[Study]) -> Stage | Finished:
@@ -123,41 +133,43 @@ def replay(settings: ProtocolSettings, finished: Sequence[Study]) -> Progress:
     """Return where the protocol stands, with what was decided so far and why."""
     journal = Journal(settings=settings, account=settings.account(), next_seed=settings.first_seed)
     recorded = {study.folder.name: study for study in finished}
-    story = _tell(journal)
+    found = Findings()
+    story = _tell(journal, found)
     stage = next(story)
     while (study := _completed(recorded.get(stage.name), stage)) is not None:
         try:
             stage = story.send(study)
         except StopIteration as end:
-            return _progress(journal, end.value)
-    return _progress(journal, stage)
+            return _progress(journal, found, end.value)
+    return _progress(journal, found, stage)
 
 
-def _progress(journal: Journal, following: Stage | Finished) -> Progress:
+def _progress(journal: Journal, found: Findings, following: Stage | Finished) -> Progress:
     return Progress(
         stages=tuple(journal.stages),
         dropped=tuple(journal.dropped),
         account=journal.account,
         next=following,
+        findings=found,
     )
 
 
-def _tell(journal: Journal) -> _Story:
-    horizon = yield from find_horizon(journal)
-    screened, dosed, winner = None, None, None
+def _tell(journal: Journal, found: Findings) -> _Story:
+    horizon = found.horizon = yield from find_horizon(journal)
+    winner = None
     if horizon.may_screen:
-        screened = yield from screen(journal, horizon.steps)
-        kept = _kept(journal, screened)
+        found.screened = yield from screen(journal, horizon.steps)
+        kept = _kept(journal, found.screened)
         if kept:
-            dosed = yield from find_dose(journal, horizon.steps, kept)
-            winner = dosed.winner
+            found.dosed = yield from find_dose(journal, horizon.steps, kept)
+            winner = found.dosed.winner
     else:
         journal.drop("everything but the usual dropout", "the baseline has not turned")
     confirmed = yield from confirm(journal, horizon.steps, winner)
     return Finished(
         horizon=horizon,
-        screened=screened,
-        dosed=dosed,
+        screened=found.screened,
+        dosed=found.dosed,
         confirmed=confirmed,
         stages=tuple(journal.stages),
         dropped=tuple(journal.dropped),
