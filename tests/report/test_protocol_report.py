@@ -37,7 +37,9 @@ SETTINGS = ProtocolSettings(budget=parse_budget("40000 steps"))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_protocol(tmp_path_factory.mktemp("finished"), SETTINGS, SURFACE)
+    folder = write_protocol(tmp_path_factory.mktemp("finished"), SETTINGS, SURFACE)
+    write_protocol_report(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,6 @@ def end(folder: Path) -> Finished:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Page:
-    write_protocol_report(folder)
     return Page(folder / "report.html")
 
 

@@ -14,13 +14,15 @@ from redrop.cli.options import (
     TaskOptions,
     TrainOptions,
     folder_name,
+    typed_command,
 )
 from redrop.cli.report import print_map
-from redrop.cli.study import STUDIES, Arms, ask
+from redrop.cli.study import Arms
 from redrop.cli.task import choose_task
 from redrop.errors import UsageError
 from redrop.study.amounts import parse_amount
 from redrop.study.arms import parse_arms
+from redrop.study.ledger import STUDIES
 from redrop.study.plan import plan_digest
 from redrop.tasks.presets import MAP
 
@@ -76,11 +78,11 @@ def map_(
         chosen = choose_task(data, task, model, text, MAP)
     else:
         chosen = choose_task(data, task, model, text)
-    question = ask(chosen, train, margin)
+    question = chosen.question(train, margin, typed_command())
     from redrop.study.conduct import conduct_map
 
     digest = plan_digest(question.plan(chosen_arms, range(seeds)))
-    folder = out or STUDIES / f"{folder_name(question.task.name)}-map-{digest}"
+    folder = out or Path(STUDIES) / f"{folder_name(question.task.name)}-map-{digest}"
     if train.precision == "auto":
         first = next(iter(sorted(folder.glob("amount-*"))), folder)
         question = question.measured(chosen_arms, first)

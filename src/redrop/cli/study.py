@@ -19,7 +19,6 @@ from redrop.cli.report import print_protocol, print_report
 from redrop.cli.task import Chosen, choose_task
 from redrop.errors import UsageError
 from redrop.study.arms import parse_arms
-from redrop.study.budget import parse_budget
 from redrop.study.stage import ProtocolSettings
 from redrop.train.recipe import Recipe
 from redrop.train.recipe_file import read_recipes
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from redrop.study.api import Means
     from redrop.study.question import Question
 
-STUDIES = Path("studies")
 Arms = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
 
 
@@ -89,35 +87,13 @@ def study(
     if seeds is not None and seeds < 1:
         raise UsageError(f"A study needs at least one seed; got {seeds}. Four give an interval.")
     chosen = choose_task(data, task, model, text)
-    question = ask(chosen, train, margin)
+    question = chosen.question(train, margin, typed_command())
     if budget is None:
         _compare(question, chosen, arms, own, seeds, train, engine, out, json_)
     else:
-        tried = tuple(parse_recipe(word, own) for word in factors or chosen.factors)
-        settings = ProtocolSettings(
-            budget=parse_budget(budget),
-            factors=tried,
-            margin=margin,
-            first_steps=max(1, chosen.preset.steps // 4),
-            steps=train.steps,
-            tokens_per_step=chosen.tokens_per_step(question.train.batch_size),
-            workers=engine.side_by_side,
-            baseline_seeds=min(2, engine.side_by_side),
-        )
+        tried = (parse_recipe(word, own) for word in factors or chosen.factors)
+        settings = chosen.protocol(question, budget, tried, train.steps, engine.side_by_side)
         _spend(question, settings, train, engine, out, json_)
-
-
-def ask(chosen: Chosen, train: TrainOptions, margin: float) -> "Question":
-    """Return what is asked of a task; loads torch."""
-    from redrop.study.question import Question
-
-    return Question(
-        spec=chosen.spec,
-        task=chosen.task,
-        train=train.config(chosen.preset.steps, chosen.preset.batch_size),
-        margin=margin,
-        command=typed_command(),
-    )
 
 
 def _compare(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redrop.cli.options import DataOptions, ModelOptions, TaskOptions
+from redrop.cli.options import DataOptions, ModelOptions, TaskOptions, TrainOptions
 from redrop.errors import UsageError
+from redrop.study.budget import parse_budget
+from redrop.study.stage import ProtocolSettings
 from redrop.tasks.presets import FOR_CLASSES, OWN_MODEL_ARMS, Preset, factors_of, preset
 from redrop.tasks.spec import Kind, TaskSpec
+from redrop.train.recipe import Recipe
 
 if TYPE_CHECKING:
+    from redrop.study.question import Question
     from redrop.tasks.load import AnyTask
 
 _TABLES = (".csv", ".parquet")
@@ -43,9 +48,56 @@ class Chosen:
         """What a budgeted study tries if nothing else is said."""
         return factors_of(self.spec, is_classification=self.task.is_classification)
 
-    def tokens_per_step(self, batch_size: int) -> int | None:
-        """Return the tokens of a batch; None where the data are no text."""
-        return batch_size * int(self.model["context"]) if self.spec.kind == "text" else None
+    def question(self, train: TrainOptions, margin: float, command: str) -> Question:
+        """Return what is asked of the task; loads torch.
+
+        Args:
+            train: How every run is trained.
+            margin: Smallest difference in loss that matters.
+            command: That repeats it.
+        """
+        from redrop.study.question import Question
+
+        return Question(
+            spec=self.spec,
+            task=self.task,
+            train=train.config(self.preset.steps, self.preset.batch_size),
+            margin=margin,
+            command=command,
+        )
+
+    def protocol(
+        self,
+        question: Question,
+        budget: str,
+        factors: Iterable[Recipe],
+        steps: int | None,
+        workers: int,
+    ) -> ProtocolSettings:
+        """Return the settings of a study with a budget.
+
+        Args:
+            question: What is asked.
+            budget: As it was typed.
+            factors: What is tried, the most promising first.
+            steps: Of every run, if they are given.
+            workers: Runs side by side.
+
+        Raises:
+            UsageError: The budget is none, or two factors have one name.
+        """
+        train = question.train
+        is_text = self.spec.kind == "text"
+        return ProtocolSettings(
+            budget=parse_budget(budget),
+            factors=tuple(factors),
+            margin=question.margin,
+            first_steps=max(1, self.preset.steps // 4),
+            steps=steps,
+            tokens_per_step=train.batch_size * int(self.model["context"]) if is_text else None,
+            workers=workers,
+            baseline_seeds=min(2, workers),
+        )
 
 
 def choose_task(

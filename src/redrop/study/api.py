@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from redrop.errors import UsageError
 from redrop.study.arms import parse_arms
-from redrop.study.budget import parse_budget
 from redrop.study.conduct import (
     Engine,
     Watch,
@@ -22,6 +21,7 @@ from redrop.study.conduct import (
 )
 from redrop.study.engine import Observer
 from redrop.study.importable import check_guard, importable_name
+from redrop.study.ledger import STUDIES
 from redrop.study.plan import PlannedRun, plan_digest
 from redrop.study.protocol import Finished
 from redrop.study.question import Question
@@ -32,8 +32,6 @@ from redrop.train.recipe_word import parse_recipe
 
 Function = Callable[..., Any] | str
 Arms = Sequence[str | Recipe]
-
-STUDIES = Path("studies")
 
 
 def study(
@@ -121,27 +119,13 @@ def study(
         folder=None if out is None else Path(out),
         measures_precision=trained.precision == "auto",
     )
-    question = Question(
-        spec=chosen.spec,
-        task=chosen.task,
-        train=trained.config(chosen.preset.steps, chosen.preset.batch_size),
-        margin=margin,
-        command=_say_call({**given, **names}),
-    )
+    question = chosen.question(trained, margin, _say_call({**given, **names}))
     if budget is None:
         recipes = read_arms(arms or chosen.arms)
         numbers = range(chosen.preset.seeds if seeds is None else seeds)
         return _reported(compare(question, recipes, numbers, means))
-    settings = ProtocolSettings(
-        budget=parse_budget(budget),
-        factors=tuple(_recipe(each) for each in factors or chosen.factors),
-        margin=margin,
-        first_steps=max(1, chosen.preset.steps // 4),
-        steps=steps,
-        tokens_per_step=chosen.tokens_per_step(question.train.batch_size),
-        workers=where.side_by_side,
-        baseline_seeds=min(2, where.side_by_side),
-    )
+    tried = (_recipe(each) for each in factors or chosen.factors)
+    settings = chosen.protocol(question, budget, tried, steps, where.side_by_side)
     return _reported_protocol(*spend(question, settings, means))
 
 
@@ -233,7 +217,7 @@ def _filled(kind: Any, argument: str, values: Mapping[str, Any]) -> Any:
 
 def _folder(question: Question, digest: str) -> Path:
     name = layer_above("cli.options").folder_name(question.task.name)
-    return STUDIES / f"{name}-{digest}"
+    return Path(STUDIES) / f"{name}-{digest}"
 
 
 def _say_call(given: Mapping[str, Any]) -> str:
