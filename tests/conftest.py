@@ -1,5 +1,9 @@
 """Strict settings for all tests: deterministic algorithms, repeatable examples, no time limits."""
 
+import sys
+from collections.abc import Iterator
+
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +18,11 @@ settings.register_profile(
     "redrop", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("redrop")
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_remains() -> Iterator[None]:
+    """What one test compiled must not count as a recompilation in the next."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()

@@ -268,7 +268,6 @@ def test_a_compiled_conversion_has_the_masks_of_the_plain_one():
     model = seeded(Net)
     convert(model, example())
     state = redrop.attach(model, seed=2)
-    torch._dynamo.reset()
     fast = torch.compile(model, backend="eager")
     for step in (3, 4):
         state.set_step(step)

@@ -70,8 +70,9 @@ def server(studies: Path) -> Iterator[LiveServer]:
     running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser for each module: Playwright's event loop runs for as long as it is open."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     assert chromium, "The page is tested in a real browser: apt-get install chromium"
     with sync_playwright() as playwright:

@@ -194,7 +194,6 @@ def test_checkpointed_blocks_meet_their_masks_again(name, choice):
 )
 @each_choice
 def test_compiled_equals_eager_step_by_step(name, choice):
-    torch._dynamo.reset()
     rates = all_kinds(name, 0.3, choice) | {"layers": 1}
     eager, model = built(name, **rates), built(name, **rates)
     state, other = attach(eager, seed=2), attach(model, seed=2)

@@ -154,7 +154,6 @@ def test_a_recomputation_meets_its_mask_and_gives_the_same_gradients():
 
 
 def test_compiled_equals_eager_step_by_step():
-    torch._dynamo.reset()
     model, state = attached()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     x = torch.randn(6, 5)

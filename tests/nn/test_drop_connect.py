@@ -126,7 +126,6 @@ def test_a_weight_split_over_processes_has_its_part_of_the_mask():
 
 
 def test_compiled_equals_eager_step_by_step():
-    torch._dynamo.reset()
     model = torch.nn.Sequential(nn.DropConnect(6, 5, p=0.4))
     state = nn.attach(model, seed=6)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")

@@ -182,7 +182,6 @@ def test_narrow_types_are_rounded_once(layer, shape, dtype):
 
 @pytest.mark.parametrize(("layer", "shape"), ALL)
 def test_compiled_equals_eager_step_by_step(layer, shape):
-    torch._dynamo.reset()  # each case compiles another class, which counts as a recompilation
     model = torch.nn.Sequential(layer(0.4))
     state = nn.attach(model, seed=6)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")

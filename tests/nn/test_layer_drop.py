@@ -137,7 +137,6 @@ def test_recomputation_takes_the_decision_of_its_forward(use_reentrant):
 
 
 def test_compiled_equals_eager_step_by_step():
-    torch._dynamo.reset()
     model, state = attached()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     x = torch.randn(3, 4, requires_grad=True)

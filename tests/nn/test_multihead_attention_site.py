@@ -11,14 +11,6 @@ from redrop.nn import replay
 from tests.nn.multihead_cases import B, H, Model, P, T, agree, attached, itself, mask_of_run
 
 
-@pytest.fixture
-def own_cache():
-    """Neither see nor leave compiled code: one test's would be another's recompilation."""
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
 def dropped_weights(model, x, **where):
     return model(x, x, x, average_attn_weights=False, **where)[1]
 
@@ -116,7 +108,6 @@ def test_a_checkpointed_region_meets_its_masks_again(need_weights, reentrant):
         torch.testing.assert_close(plain, again, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("need_weights", [False, True])
 def test_compiled_it_uses_the_masks_of_its_steps(need_weights):
     model, state = attached(add_bias_kv=True)
@@ -134,7 +125,6 @@ def test_compiled_it_uses_the_masks_of_its_steps(need_weights):
             agree(*results, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.usefixtures("own_cache")
 def test_compiled_and_not_attached_each_call_has_its_own_mask():
     model = Model(batch_first=True)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
