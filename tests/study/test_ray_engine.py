@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -292,16 +294,40 @@ def test_after_an_interrupt_either_engine_goes_on_where_the_other_stopped(
     assert behind_headers(tmp_path) == behind_headers(undisturbed)
 
 
+ALONE = """
+import sys
+from pathlib import Path
+
+import ray
+
+from redrop.errors import UsageError
+from redrop.study.ray_engine import run_study_on_ray
+from redrop.study.records import read_study
+from tests.study.test_ray_engine import ignore, open_study, plan, training_processes
+
+folder, cluster = Path(sys.argv[1]), sys.argv[2]
+run_study_on_ray(folder, open_study(folder, plan()), address=None, workers=2, observe=ignore)
+assert not read_study(folder).missing
+assert not ray.is_initialized()
+assert not training_processes()
+other = folder / "other"
+try:
+    run_study_on_ray(
+        other, open_study(other, plan()), address=cluster, workers=None, observe=ignore
+    )
+except UsageError as error:
+    print(error)
+"""
+
+
 @pytest.mark.slow
 @needs_ray
-def test_without_an_address_ray_starts_here_and_stops_again(tmp_path, undisturbed):
-    import ray
-
-    study = open_study(tmp_path, plan())
-    run_study_on_ray(tmp_path, study, address=None, workers=2, observe=ignore)
+def test_without_an_address_ray_starts_here_and_stops_again(tmp_path, cluster, undisturbed):
+    """In a process of its own: Ray cannot turn to another cluster after that."""
+    command = [sys.executable, "-c", ALONE, str(tmp_path), cluster.address]
+    done = subprocess.run(command, cwd=Path.cwd(), capture_output=True, text=True)
+    assert "has run Ray on this machine before" in done.stdout, done.stderr
     assert lines(tmp_path) == lines(undisturbed)
-    assert not ray.is_initialized()
-    assert not training_processes()
 
 
 def test_a_node_with_another_version_is_refused_by_name(undisturbed):

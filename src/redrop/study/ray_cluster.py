@@ -17,6 +17,9 @@ _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_NUM_REDIS_GET_RETRIES": "3"}
 
 _SECONDS_TO_CONNECT = 5.0
 
+_has_run_here = False
+"""Ray (2.60 at least) cancels actors on a cluster once its process has run a cluster of its own."""
+
 # How a client of HTTP/2, on which gRPC runs, begins (RFC 9113, 3.4 and 6.5): the preface and an
 # empty frame of settings; a server answers with a frame of the same type.
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -37,7 +40,8 @@ def connect(address: str | None, workers: int | None, cores: int) -> Iterator[in
         The most runs to give to the cluster at once; None leaves that to the cluster.
 
     Raises:
-        UsageError: Ray is not installed, or no cluster answers that has so many cores.
+        UsageError: Ray is not installed, no cluster answers that has so many cores, or this process
+            ran Ray by itself before.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)  # before the import, which reads them
@@ -48,9 +52,16 @@ def connect(address: str | None, workers: int | None, cores: int) -> Iterator[in
             "ray.shutdown() first."
         )
     options: dict[str, Any] = {"address": address}
+    global _has_run_here
     if address is None:
+        _has_run_here = True
         workers = workers or max(1, len(os.sched_getaffinity(0)) // cores)
         options = {"address": "local", "num_cpus": workers * cores, "include_dashboard": False}
+    elif _has_run_here:
+        raise UsageError(
+            "This process has run Ray on this machine before, and Ray then loses what it starts on "
+            f"the cluster at `{address}`. Start a new Python for the cluster."
+        )
     else:
         _check_answers(address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
