@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.harness import compare
 from redrop.kernels import attention
 from redrop.kernels.attention_plan import AttentionPlan
+from redrop.kernels.attention_tensors import AttentionInputs
 from redrop.mask import threshold
 
 BATCH, HEADS, HEAD_SIZE = 4, 8, 64
@@ -46,8 +47,8 @@ def ours(query: Tensor, key: Tensor, value: Tensor, upstream: Tensor, p: float) 
     plan = AttentionPlan(
         scale=HEAD_SIZE**-0.5, is_causal=True, key=0x8B1EF9904FBD598E, threshold=threshold(p)
     )
-    out, normalizer = attention.forward(query, key, value, None, plan)
-    attention.backward(upstream, query, key, value, out, normalizer, None, plan)
+    tensors = AttentionInputs(query, key, value)
+    attention.backward(upstream, tensors, attention.forward(tensors, plan), plan)
 
 
 def peak_memory(name: str) -> int:

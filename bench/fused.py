@@ -1,5 +1,7 @@
 """Dropout fused with its neighbours beside single operations: `python -m bench.fused`."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,30 +15,57 @@ KEY, P = 0x8B1EF9904FBD598E, 0.1
 def main() -> None:
     """Time residual + dropout(x) beside a plain add, and dropout(gelu(x + bias)) beside torch."""
     for dtype in (torch.float32, torch.bfloat16):
-        name = str(dtype).removeprefix("torch.")
         for count in (2**18, 2**22):
-            x, residual = (torch.randn(count // 1024, 1024).to(dtype) for _ in range(2))
-            compare(
-                "fused",
-                f"residual + dropout(x), forward, {count} {name}",
-                {
-                    "torch.add": lambda x=x, r=residual: torch.add(r, x),
-                    "redrop": lambda x=x, r=residual: dropout_add(x, r, KEY, P),
-                    "torch": lambda x=x, r=residual: r + F.dropout(x, P),
-                },
-            )
-        x = torch.randn(4096, 1024).to(dtype).requires_grad_()
-        bias = torch.randn(1024).to(dtype).requires_grad_()
-        upstream = torch.randn(4096, 1024).to(dtype)
+            compare_add(count, dtype, dtype)
+        compare_gelu(dtype)
+    for count in (2**18, 2**22):
+        compare_add(count, torch.bfloat16, torch.float32)
 
-        def ours(x: Tensor = x, bias: Tensor = bias, upstream: Tensor = upstream) -> None:
-            torch.autograd.grad(gelu_dropout(x, bias, KEY, P), (x, bias), upstream)
 
-        def theirs(x: Tensor = x, bias: Tensor = bias, upstream: Tensor = upstream) -> None:
-            torch.autograd.grad(F.dropout(F.gelu(x + bias), P), (x, bias), upstream)
+def compare_add(count: int, dtype: torch.dtype, stream: torch.dtype) -> None:
+    """Time residual + dropout(x), forward alone and with backward.
 
-        case = f"dropout(gelu(x + bias)), forward and backward, 2^22 {name}"
-        compare("fused", case, {"torch": theirs, "redrop": ours})
+    Where the dtypes differ, as under autocast, PyTorch widens `x` first, as an add of both would.
+    """
+    x = torch.randn(count // 1024, 1024).to(dtype).requires_grad_()
+    residual = torch.randn(count // 1024, 1024).to(stream).requires_grad_()
+    upstream = torch.randn(count // 1024, 1024).to(stream)
+    rivals: dict[str, Callable[[], Tensor]] = {
+        "torch.add": lambda: residual + x.to(stream),
+        "redrop": lambda: dropout_add(x, residual, KEY, P),
+        "torch": lambda: residual + F.dropout(x, P).to(stream),
+    }
+    case = f"{count} {name_of(dtype)}" + ("" if dtype == stream else f" to {name_of(stream)}")
+    with torch.no_grad():
+        compare("fused", f"residual + dropout(x), forward, {case}", rivals)
+    both = {name: with_backward(call, (x, residual), upstream) for name, call in rivals.items()}
+    compare("fused", f"residual + dropout(x), forward and backward, {case}", both)
+
+
+def compare_gelu(dtype: torch.dtype) -> None:
+    """Time dropout(gelu(x + bias)), forward and backward."""
+    x = torch.randn(4096, 1024).to(dtype).requires_grad_()
+    bias = torch.randn(1024).to(dtype).requires_grad_()
+    upstream = torch.randn(4096, 1024).to(dtype)
+    rivals: dict[str, Callable[[], Tensor]] = {
+        "torch": lambda: F.dropout(F.gelu(x + bias), P),
+        "redrop": lambda: gelu_dropout(x, bias, KEY, P),
+    }
+    case = f"dropout(gelu(x + bias)), forward and backward, 2^22 {name_of(dtype)}"
+    both = {name: with_backward(call, (x, bias), upstream) for name, call in rivals.items()}
+    compare("fused", case, both)
+
+
+def with_backward(
+    forward: Callable[[], Tensor], inputs: tuple[Tensor, ...], upstream: Tensor
+) -> Callable[[], object]:
+    """Return the call that also computes the gradients of `inputs`."""
+    return lambda: torch.autograd.grad(forward(), inputs, upstream)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return float32 for torch.float32."""
+    return str(dtype).removeprefix("torch.")
 
 
 if __name__ == "__main__":

@@ -119,13 +119,18 @@ void dropout_part(uintptr_t in, uintptr_t out, int storage, const nb::tuple& dim
     run(&Kernels::dropout, isa, call, part_layout(dims));
 }
 
-void dropout_add(uintptr_t in, uintptr_t residual, uintptr_t out, int storage,
+void dropout_add(uintptr_t in, uintptr_t residual, uintptr_t out, int in_storage, int storage,
                  const nb::tuple& shape, const nb::tuple& dims, uint64_t key, uint32_t threshold,
                  int threads, const char* isa) {
-    const DropoutAddCall call{in,        residual,
-                              out,       static_cast<Storage>(storage),
-                              key,       threshold,
-                              survivor_scale(threshold), threads};
+    const DropoutAddCall call{in,
+                              residual,
+                              out,
+                              static_cast<Storage>(in_storage),
+                              static_cast<Storage>(storage),
+                              key,
+                              threshold,
+                              survivor_scale(threshold),
+                              threads};
     run(&Kernels::dropout_add, isa, call, layout_of(shape, dims));
 }
 
@@ -208,8 +213,8 @@ NB_MODULE(_core, m) {
           "threshold"_a, "threads"_a, "isa"_a = "");
     m.def("dropout_part", &dropout_part, "in_ptr"_a, "out_ptr"_a, "storage"_a, "dims"_a, "key"_a,
           "threshold"_a, "threads"_a, "isa"_a = "");
-    m.def("dropout_add", &dropout_add, "in_ptr"_a, "residual_ptr"_a, "out_ptr"_a, "storage"_a,
-          "shape"_a, "dims"_a, "key"_a, "threshold"_a, "threads"_a, "isa"_a = "");
+    m.def("dropout_add", &dropout_add, "in_ptr"_a, "residual_ptr"_a, "out_ptr"_a, "in_storage"_a,
+          "storage"_a, "shape"_a, "dims"_a, "key"_a, "threshold"_a, "threads"_a, "isa"_a = "");
     m.def("gelu", &gelu, "in_ptr"_a, "bias_ptr"_a, "grad_out_ptr"_a, "out_ptr"_a, "grad_bias_ptr"_a,
           "is_tanh"_a, "storage"_a, "shape"_a, "dims"_a, "key"_a, "threshold"_a, "threads"_a,
           "isa"_a = "");

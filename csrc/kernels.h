@@ -19,9 +19,12 @@ struct DropoutCall {
     int threads;  // never changes a bit of the result
 };
 
+// `in` is stored as the rest is, or as a half type beside float32. Without a residual float32 comes
+// in and a half type goes out: the gradient of such an `in`.
 struct DropoutAddCall {
-    uintptr_t in, residual, out;  // contiguous; `out` may be `residual`
-    Storage storage;
+    uintptr_t in, residual, out;  // contiguous; `out` may be `residual`; no residual: 0
+    Storage in_storage;
+    Storage storage;  // of residual and out
     uint64_t key;
     uint32_t threshold;
     double scale;

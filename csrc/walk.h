@@ -11,6 +11,10 @@
 // core has only some two dozen buffers for lines on their way: dropout of float32 from memory takes
 // twice as long with three as with two.
 //
+// An operation that decides first (`decides_first`) splits `whole` into fetch(in) and
+// apply(in, out, kept): what a burst reads is asked for while its decisions are made, none of which
+// then waits behind a load.
+//
 // Elements come in logical order from `begin` to `end`, so any split over threads gives the same.
 #pragma once
 
@@ -37,16 +41,30 @@ inline Kept drop_first_columns(Keep128 k, int n) {
     return from_bits(Keep128{k.lo >> n | k.hi << (64 - n), k.hi >> n});
 }
 
+// From memory that is faster, from a cache slower.
+template <class Operation>
+constexpr bool decides_first = false;
+
 // 128 * n columns from the first of `group` on; `in` and `out` move past them.
 template <int n, class Operation>
 [[gnu::always_inline]] inline void whole_run(const RowRule& rule, uint32_t group, int64_t& in,
                                              int64_t& out, Operation& operation) {
     const RowRun<n> run(rule, group);
+    const int64_t in_step = 128 * operation.in_step(), out_step = 128 * operation.out_step();
+    if constexpr (decides_first<Operation>) {
+        Kept kept[n];
 #pragma GCC unroll 4
-    for (int i = 0; i < n; ++i) {
-        operation.whole(in, out, run.kept(i));
-        in += 128 * operation.in_step();
-        out += 128 * operation.out_step();
+        for (int i = 0; i < n; ++i) {
+            operation.fetch(in + i * in_step);
+            kept[i] = run.kept(i);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < n; ++i, in += in_step, out += out_step)
+            operation.apply(in, out, kept[i]);
+    } else {
+#pragma GCC unroll 4
+        for (int i = 0; i < n; ++i, in += in_step, out += out_step)
+            operation.whole(in, out, run.kept(i));
     }
 }
 

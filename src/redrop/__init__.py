@@ -14,6 +14,10 @@ __all__ = ["SPEC_VERSION", "Window", "__version__", "attach", "replay", "study"]
 _LOADED_ON_USE = {"attach": "redrop.nn"}
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     if name in _LOADED_ON_USE:
         return getattr(importlib.import_module(_LOADED_ON_USE[name]), name)

@@ -31,6 +31,7 @@ def dropout_add(
     in_ptr: int,
     residual_ptr: int,
     out_ptr: int,
+    in_storage: int,
     storage: int,
     shape: tuple[int, ...],
     dims: tuple[tuple[int, int, int, int, int, bool], ...],
@@ -39,7 +40,7 @@ def dropout_add(
     threads: int,
     isa: str = "",
 ) -> None:
-    """Write residual + dropout(in); without `dims` the tensor is the whole itself."""
+    """Write residual + dropout(in), or with residual_ptr 0 dropout(in) in half precision."""
 
 def gelu(
     in_ptr: int,

@@ -33,7 +33,7 @@ def test_version():
     [
         "import redrop",
         "import redrop.cli.app",
-        "import redrop.cli.study, redrop.cli.train, redrop.cli.recipes, redrop.cli.task",
+        "import redrop.cli.study, redrop.cli.train, redrop.cli.recipes, redrop.study.choose",
     ],
 )
 def test_torch_is_not_loaded_before_it_is_needed(code):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from redrop.cli.app import main
+from redrop.data.tables import load_table
 from tests.cli.command import TINY, redrop
 from tests.report.page import Page
 
@@ -47,6 +48,20 @@ def test_the_same_command_again_computes_nothing_and_report_rebuilds_it(finished
     (drawn / "map.html").unlink()
     assert redrop("report", f"studies/{drawn.name}", cwd=folder).stdout == first.stdout
     assert (drawn / "map.html").read_bytes() == page
+
+
+def test_a_table_is_a_table_here_too_and_holds_what_it_holds(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{n},{(n * 7) % 11},{n * 0.5 + (n % 3)}" for n in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,price", *rows]))
+    asked = ["map", "t.csv", "--seeds=1", "--steps=8", "--width=16", "--layers=1", "--out=m"]
+    asked += ["--precision=float32", "--arms", "none", "all-0.3", "--amounts", "20"]
+    with pytest.raises(SystemExit, match="2"):
+        main([*asked, "99k"])
+    held = len(load_table("t.csv").train)
+    said = f"`t.csv` has {held} training samples, got 99000. Give amounts up to {held}"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize(

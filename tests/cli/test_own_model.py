@@ -63,6 +63,7 @@ def test_a_study_of_ones_own_model_ends_with_a_report(folder, run):
     assert [arm.name for arm in study.plan.arms] == ["none", "as-is", "all-0.1", "all-0.2"]
     assert study.missing == ()
     assert study.plan.unit == "nats"
+    assert study.plan.parameters == 195  # (6 + 1) · 16, 2 · 16 of the norm, (16 + 1) · 3
     assert study.plan.settings["train"]["batch_size"] == 8  # that of the user's loader
     assert "the model's own dropout" in study.plan.arm("as-is").label
     assert "Report: study/report.html" in out
@@ -101,6 +102,18 @@ def test_a_split_at_random_is_the_same_in_every_process(folder, run):
     assert study.plan.settings["train"]["batch_size"] == 24
     assert all(run.end.test_loss_best is None for run in study.runs)
     assert "test loss" not in out.lower()
+
+
+def test_data_drawn_without_a_seed_are_told_apart_from_data_that_changed(folder, run):
+    drawn = "X = torch.randn(48, WIDTH)\n\ndef drawn():\n    return 2 * ((X, rows(0)[1]),)\n"
+    with Path("my_module.py").open("a") as file:
+        file.write(f"\n\n{drawn}")
+    asked = [*STUDY[:3], "--data", "my_module:drawn", *QUICK, "--arms", "none", "as-is"]
+    code, _, error = run(*asked, "--batch-size=8", "--workers=1", "--out=study")
+    assert code == 2
+    assert "`my_module:drawn` gives others in each process" in error
+    assert "drawn without a seed, perhaps at the top of its module" in error
+    assert "has changed" not in error
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from redrop.train.recipe import Recipe
-from redrop.train.recipe_word import SETTINGS, SITES
+from redrop.train.recipe_word import SETTINGS, SITES, parse_recipe
 from redrop.train.recipes import RECIPES
 from tests.cli.command import redrop
 
@@ -28,6 +28,15 @@ def test_one_recipe_is_shown_with_its_settings_and_its_source():
     assert "gpt2" not in text
 
 
+@pytest.mark.parametrize("word", ["all-0.1", "weight_decay-1", "gpt2+weight_decay-1+mixup-0.2"])
+def test_any_word_that_can_be_an_arm_is_shown(word):
+    found = json.loads(redrop("recipes", word, "--json").stdout)
+    assert found == {word: json.loads(json.dumps(asdict(parse_recipe(word))))}
+    shown = redrop("recipes", word)
+    assert shown.returncode == 0, shown.stderr
+    assert word in shown.stdout
+
+
 def test_json_holds_all_of_them_and_one_alone():
     found = json.loads(redrop("recipes", "--json").stdout)
     assert {name: Recipe.from_json(stored) for name, stored in found.items()} == RECIPES
@@ -46,7 +55,8 @@ def test_recipes_of_ones_own_are_listed_too(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["gpt3"], "There is no recipe 'gpt3'"),
+        (["gpt3"], "got 'gpt3'. Did you mean 'gpt2'?"),
+        (["all-2"], "`p` must lie in [0, 1]; got 2"),
         (["--file", "no-such.toml"], "`no-such.toml` cannot be read"),
         (["--file", "broken.toml"], "`broken.toml` is not TOML"),
         (["--file", "wrong.toml"], "`wrong.toml`: Recipe 'mine', dropout on `all`"),

@@ -33,12 +33,22 @@ def test_out_writes_a_numpy_file(tmp_path):
     assert np.array_equal(np.load(out), kept)
 
 
+@pytest.mark.parametrize("shape", ["0", "2,0,3"])
+def test_an_empty_mask_has_nothing_to_draw(shape):
+    result = redrop(*ARGUMENTS[:-1], shape)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[1].startswith("0 of 0 dropped")
+    assert len(result.stdout.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
         (["--p", "1.5"], "`p` must lie in [0, 1]; got 1.5"),
         (["--p", "nan"], "`p` must lie in [0, 1]; got nan"),
         (["--shape", "2,x"], "`shape` is a list of sizes such as 2,8,64,64; got '2,x'"),
+        (["--shape", "100000,100000"], "at most 33,554,432 elements; got 100000,100000"),
+        (["--shape", "9" * 5000], "`shape` is a list of sizes"),
         (["--step", "-1"], "`step` must lie in [0, 2^32); got -1"),
         (["--out", "/nowhere/mask.npy"], "`/nowhere/mask.npy` cannot be written"),
     ],

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from redrop.report import build_report, report_markdown
+from redrop.study.records import read_study
 from tests.cli.command import redrop
 from tests.study import synthetic
 
@@ -18,7 +20,7 @@ def test_several_folders_are_compared_and_nothing_is_written_unasked(root):
     before = sorted(path for path in root.rglob("*"))
     result = redrop("report", "pays", "costs", cwd=root)
     assert result.returncode == 0, result.stderr
-    assert "In 1 of 2 studies an arm beats its baseline." in result.stdout
+    assert "In 1 of 2 studies an arm is shown to beat its baseline." in result.stdout
     rows = [line.split() for line in result.stdout.splitlines()]
     assert [row[0] for row in rows if row and row[0] in ("pays", "costs")] == ["pays", "costs"]
     assert "−0.100" in result.stdout
@@ -44,6 +46,7 @@ def test_the_page_is_written_where_asked_and_json_says_the_same(root, tmp_path):
         (["pays", "--out=x"], "got one, `pays`. Its report lies in its own folder"),
         (["pays", "nowhere"], "`nowhere` does not"),
         (["pays", "./pays"], "came twice"),
+        (["pays", "--json", "--markdown"], "printed in one form; got `--json` and `--markdown`"),
     ],
 )
 def test_a_mistake_is_one_clear_line(root, arguments, said):
@@ -51,6 +54,21 @@ def test_a_mistake_is_one_clear_line(root, arguments, said):
     assert result.returncode == 2
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_markdown_is_one_document_on_standard_output(root):
+    one = redrop("report", "pays", "--markdown", cwd=root)
+    assert one.returncode == 0, one.stderr
+    assert one.stdout == report_markdown(build_report(read_study(root / "pays")))
+    many = redrop("report", "pays", "costs", "--markdown", cwd=root)
+    assert many.stdout.startswith("# In 1 of 2 studies an arm is shown to beat its baseline.\n")
+    rows = [line for line in many.stdout.splitlines() if line.startswith(("| pays", "| costs"))]
+    assert ["better" in row for row in rows] == [True, False]
+
+
+def test_the_help_shows_how_markdown_is_asked_for(root):
+    shown = " ".join(redrop("report", "--help", cwd=root).stdout.replace("│", " ").split())
+    assert "--markdown > report.md" in shown
 
 
 def test_one_folder_is_reported_as_ever(root):

@@ -81,6 +81,27 @@ def test_bad_budgets_are_one_clear_line(arguments, said, tmp_path, monkeypatch, 
     assert not list(tmp_path.rglob("*.jsonl")), "nothing was run"
 
 
+def test_a_study_that_ends_at_its_baseline_leaves_a_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = [*ASKED, "--learning-rate", "1e3"]
+    with pytest.raises(SystemExit, match="2"):
+        main(asked)
+    printed = capsys.readouterr()
+    (study,) = (tmp_path / "studies").glob("*/")
+    page = Page(study / "report.html")
+    page.check()
+    rule = printed.err.splitlines()[-1].removeprefix("redrop: ")
+    assert rule.endswith("Pass a lower --learning-rate.")
+    assert rule in page.text
+    assert "No answer: the baseline diverged" in printed.out
+    assert f"Report: studies/{study.name}/report.html" in printed.out
+    main(["report", str(study)])
+    assert capsys.readouterr().out.replace(f"{tmp_path}/", "") == printed.out
+    with pytest.raises(SystemExit, match="2"):
+        main([*asked, "--json"])
+    assert json.loads(capsys.readouterr().out)["stopped"]["rule"] == rule
+
+
 def losses(folder: Path):
     recorded = read_protocol_folder(folder)
     return {

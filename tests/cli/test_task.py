@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from redrop.cli.app import main
 from redrop.study.records import read_study
@@ -63,6 +65,7 @@ def test_a_study_of_a_task_ends_with_a_report_and_goes_on_to_nothing(tmp_path, r
     assert "Report: study/report.html" in out
     report = json.loads((tmp_path / "study" / "report.json").read_text(encoding="utf-8"))
     assert [each["recipe"]["name"] for each in report["arms"]] == arms
+    assert report["regime"]["Parameters"].startswith(f"{study.plan.parameters:,} trainable, ")
     assert redrop(*command) == (0, out, "")
 
 
@@ -78,6 +81,24 @@ def test_a_file_that_ends_in_csv_is_a_table(tmp_path, redrop):
     assert "sd²" in out
 
 
+def test_a_folder_of_classes_of_images_is_images(tmp_path, redrop):
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for n in range(16):
+            sides = (9, 8 + n % 2, 3)
+            image = Image.fromarray(rng.integers(0, 256, sides, dtype=np.uint8))
+            image.save(tmp_path / "photos" / label / f"{n}.png")
+    asked = ["study", "photos", *QUICK, "--heads=2", "--patch-size=4", "--arms", "none", "all-0.1"]
+    code, _, error = redrop(*asked)
+    assert code == 2
+    assert "Resize all of them: `--image-size 32`" in error
+    code, _, error = redrop(*asked, "--image-size=8", "--out=s")
+    assert code == 0, error
+    settings = read_study(tmp_path / "s").plan.settings
+    assert (settings["task"]["kind"], settings["model"]["image_size"]) == ("images", 8)
+
+
 def test_a_run_on_a_table_names_its_folder_after_data_and_recipe(tmp_path, redrop):
     for recipe in ("all-0.1", "all-0.2"):
         settings = ["--steps=8", "--warmup-steps=1", "--batch-size=8", "--eval-every=4"]
@@ -85,7 +106,9 @@ def test_a_run_on_a_table_names_its_folder_after_data_and_recipe(tmp_path, redro
         assert code == 0, error
         assert f"Run: runs/breast_cancer-{recipe}-s0" in out
     assert len(list((tmp_path / "runs").iterdir())) == 2
-    (run,) = read_study(tmp_path / "runs" / "breast_cancer-all-0.2-s0").runs
+    found = read_study(tmp_path / "runs" / "breast_cancer-all-0.2-s0")
+    (run,) = found.runs
+    assert found.plan.parameters
     assert run.header.config["model"]["dropout"]["feed_forward_hidden"] == 0.2
 
 

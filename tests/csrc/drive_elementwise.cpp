@@ -88,19 +88,30 @@ int drive_dropout(const Shape& shape, const Place& place, Storage storage, uint3
     });
 }
 
-int drive_dropout_add(const Shape& shape, const Place& place, Storage storage,
+// `in_storage` other than `storage`: a half type beside float32. Then comes the gradient too.
+int drive_dropout_add(const Shape& shape, const Place& place, Storage in_storage, Storage storage,
                       uint32_t threshold) {
+    const size_t narrow = element_bytes[static_cast<int>(in_storage)];
     const size_t element = element_bytes[static_cast<int>(storage)];
     const bool at_end = (threshold & 1) == 0;
-    const size_t bytes = bytes_of(shape, 1, element);
-    const Guarded in(bytes, at_end), residual(bytes, at_end);
-    in.fill(element, 1);
+    const size_t narrow_bytes = bytes_of(shape, 1, narrow), bytes = bytes_of(shape, 1, element);
+    const Guarded in(narrow_bytes, at_end), residual(bytes, at_end);
+    in.fill(narrow, 1);
     residual.fill(element, 2);
     const Layout layout = layout_of(shape, place);
-    return compare("dropout_add", [&](const Kernels& kernels, int threads) {
+    const int calls = compare("dropout_add", [&](const Kernels& kernels, int threads) {
         const Guarded out(bytes, at_end);
         kernels.dropout_add(DropoutAddCall{in.address(), residual.address(), out.address(),
-                                           storage, drive_key, threshold, scale_of(threshold),
+                                           in_storage, storage, drive_key, threshold,
+                                           scale_of(threshold), threads},
+                            layout);
+        return out.copy();
+    });
+    if (in_storage == storage) return calls;
+    return calls + compare("gradient of dropout_add", [&](const Kernels& kernels, int threads) {
+        const Guarded out(narrow_bytes, at_end);
+        kernels.dropout_add(DropoutAddCall{residual.address(), 0, out.address(), storage,
+                                           in_storage, drive_key, threshold, scale_of(threshold),
                                            threads},
                             layout);
         return out.copy();
@@ -146,11 +157,15 @@ int drive_random_bits(const Shape& shape, const Place& place) {
     });
 }
 
-// Tensors of several huge pages are cut differently.
+// Tensors of several huge pages are cut differently, and those above 2^20 elements are added in
+// another way.
 int drive_large() {
     const Shape shape{1, 3, (1 << 20) + 11};
-    return drive_dropout(shape, places[1], Storage::float64, thresholds[0]) +
-           drive_dropout_add(shape, places[0], Storage::bfloat16, thresholds[0]);
+    int calls = drive_dropout(shape, places[1], Storage::float64, thresholds[0]);
+    for (const Storage storage : {Storage::float32, Storage::bfloat16})
+        calls += drive_dropout_add(shape, places[0], storage, storage, thresholds[0]);
+    return calls + drive_dropout_add(shape, places[1], Storage::bfloat16, Storage::float32,
+                                     thresholds[2]);
 }
 
 }  // namespace
@@ -165,7 +180,9 @@ int drive_elementwise() {
                  {Storage::float32, Storage::bfloat16, Storage::float16, Storage::float64}) {
                 calls += drive_dropout(shape, place, storage, threshold);
                 if (place.in_gap != 1 || place.out_gap != 1) continue;
-                calls += drive_dropout_add(shape, place, storage, threshold);
+                calls += drive_dropout_add(shape, place, storage, storage, threshold);
+                if (storage == Storage::bfloat16 || storage == Storage::float16)
+                    calls += drive_dropout_add(shape, place, storage, Storage::float32, threshold);
                 if (storage == Storage::float32 || storage == Storage::bfloat16)
                     calls += drive_gelu(shape, place, storage, threshold, (turn & 1) == 0);
             }

@@ -252,7 +252,7 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, int
 def test_more_than_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_folder(tmp_path)
     monkeypatch.setattr(images_module, "VALUES_MOST", 20 * 90 - 1)
-    with pytest.raises(UsageError, match="20 images of 5 × 6 have more. Pass a smaller `size`"):
+    with pytest.raises(UsageError, match="20 images of 5 × 6 have more. Pass a smaller"):
         load_images(tmp_path)
     monkeypatch.setattr(images_module, "VALUES_MOST", 20 * 90)
     load_images(tmp_path)

@@ -253,7 +253,7 @@ def test_arguments_that_do_not_fit_are_refused(
         ("a,b\n" + "1.5,x\n2.5,x\n" * 9, "all rows of 'b' are 'x'"),
         (
             "a,b\n" + "".join(f"{row / 4},{row * 3}\n" for row in range(150)),
-            "150 different values in 150 rows. To predict it, pass kind='regression'",
+            "150 different values in 150 rows. To predict it, pass `--predict values`",
         ),
         (
             "a,b\n" + "".join(f"n{row},{row % 2}\n" for row in range(60)),

@@ -76,6 +76,15 @@ def test_a_binary_file_is_named_with_the_place_of_the_nul(tmp_path: Path):
         read_text(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "advice"), [
+    ("photo.webp", "Images are read as PNG or JPEG, from a folder with one subfolder per class"),
+    ("data.bin", "Name the text itself, or move this file out"),
+])  # fmt: skip
+def test_a_binary_file_gets_advice_by_its_ending(tmp_path: Path, name: str, advice: str):
+    with pytest.raises(UsageError, match=advice):
+        read_text(write(tmp_path / name, b"RIFF\0"))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
 def test_utf_16_is_recognised(tmp_path: Path, encoding: str):
     content = ("\ufeff" if encoding == "utf-16-be" else "") + "text"

@@ -216,6 +216,16 @@ def test_torchs_generator_is_left_as_it_was():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_what_is_odd_in_a_configuration_is_not_said_for_every_model(caplog):
+    logging = pytest.importorskip("transformers").logging
+    before = logging.get_verbosity()
+    load_causal_lm("gpt2:n_layer=1,n_embd=16,n_head=2,vocab_size=50")  # its last token is 50256
+    with pytest.raises(UsageError):
+        load_causal_lm("gpt2:n_head=zero")
+    assert caplog.messages == []
+    assert logging.get_verbosity() == before
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

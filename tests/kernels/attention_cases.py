@@ -9,6 +9,7 @@ from torch import Tensor
 from redrop import _core
 from redrop.kernels import attention, attention_eager
 from redrop.kernels.attention_plan import AttentionPlan
+from redrop.kernels.attention_tensors import AttentionInputs
 from redrop.mask import keep_mask, scale, threshold
 
 ISA = tuple(_core.attention_isa())
@@ -24,6 +25,10 @@ class Case:
     grad_out: Tensor
     plan: AttentionPlan
     attn_mask: Tensor | None = None
+
+    @property
+    def inputs(self) -> AttentionInputs:
+        return AttentionInputs(self.query, self.key, self.value, self.attn_mask)
 
     def with_plan(self, **changes: object) -> "Case":
         return replace(self, plan=replace(self.plan, **changes))
@@ -99,12 +104,10 @@ def plain(c: Case, dtype: torch.dtype = torch.float64) -> tuple[Tensor | None, .
 
 def run(c: Case, module: ModuleType = attention) -> tuple[Tensor | None, ...]:
     """What the kernels say: out, logsumexp, and the four gradients."""
-    out, normalizer = module.forward(c.query, c.key, c.value, c.attn_mask, c.plan)
+    result = module.forward(c.inputs, c.plan)
     wants_mask = c.attn_mask is not None and c.attn_mask.is_floating_point()
-    grads = module.backward(
-        *(c.grad_out, c.query, c.key, c.value, out, normalizer, c.attn_mask, c.plan),
-        needs_mask_gradient=wants_mask,
-    )
+    grads = module.backward(*(c.grad_out, c.inputs, result, c.plan), needs_mask_gradient=wants_mask)
+    out, normalizer = result
     logsumexp = normalizer[..., 0].double() + normalizer[..., 1].double().log()
     return out, logsumexp, *grads
 

@@ -36,7 +36,7 @@ def dropped_weights(c: Case) -> torch.Tensor:
     """The weights after dropout themselves: attention to the unit vectors."""
     S = c.key.shape[2]
     value = torch.eye(S).expand(*c.key.shape[:2], S, S).to(c.query.dtype)
-    out, _ = attention.forward(c.query, c.key, value, c.attn_mask, c.plan)
+    out, _ = attention.forward(c.inputs._replace(value=value), c.plan)
     return out
 
 
@@ -161,6 +161,5 @@ def test_a_window_that_the_weights_leave_is_refused(module):
 )
 def test_what_does_not_fit_is_refused(changes, message):
     c = case(2, 2, 8, 8)
-    tensors = {"query": c.query, "key": c.key, "value": c.value, "attn_mask": None, **changes}
     with pytest.raises(UsageError, match=message):
-        attention.forward(*tensors.values(), c.plan)
+        attention.forward(c.inputs._replace(**changes), c.plan)

@@ -98,8 +98,12 @@ def test_a_packed_sequence_has_the_bits_of_its_own_call(isa):
 
 @pytest.mark.parametrize(
     "queries",
-    [torch.tensor([0, 3, 2]), torch.tensor([1, 3]), torch.tensor([0, 9]), torch.tensor([0.0, 3.0])],
-    ids=["falling", "not from 0", "too long", "float"],
+    [
+        *(torch.tensor([0, 3, 2]), torch.tensor([1, 3]), torch.tensor([0, 9])),
+        *(torch.tensor([0.0, 3.0]), torch.tensor(0), torch.tensor([0, 1, 2])[::2]),
+        *(torch.tensor([2]), torch.tensor([], dtype=torch.int64)),
+    ],
+    ids=["falling", "not from 0", "too long", "float", "0-d", "strided", "one, not 0", "empty"],
 )
 def test_totals_that_are_none_are_refused(queries):
     with pytest.raises(UsageError, match="must be rising int64 totals from 0"):
@@ -116,4 +120,4 @@ def test_different_numbers_of_sequences_are_refused():
 def test_totals_that_do_not_cover_the_tokens_are_refused():
     packed, _ = packed_and_padded("", torch.float32, is_causal=False)
     with pytest.raises(UsageError, match="must fit together"):
-        attention.forward(packed.query[:-1], packed.key, packed.value, None, packed.plan)
+        attention.forward(packed.inputs._replace(query=packed.query[:-1]), packed.plan)

@@ -179,10 +179,11 @@ def test_rates_survive_the_address_and_broken_ones_do_not_get_in(node: Callable[
         "  const rates = (x) => [x.net, x.rates, x.modern, x.old].map((f) => f.value);\n"
         "  return [rates(s), rates(t)]; }));"
     )
-    first = ["transformer", [0.1] * 5, [0.1, 0.1, 0, 0], [0.5, 0.3]]
-    good = ["old", [0.1] * 5, [0, 0.2, 1, 0.4], [0, 1]]
+    text = [0.1] * 5 + [0] * 4
+    first = ["transformer", text, [0.1, 0.1, 0, 0], [0.5, 0.3]]
+    good = ["old", text, [0, 0.2, 1, 0.4], [0, 1]]
     broken = ["old=1", "old=0.1,7", "modern=0.1,0.1,0", "modern=,,,", "old=", "net=constructor",
-              "rates=0.1", "old=0.1,0.2,0.3", "#"]  # fmt: skip
+              "rates=0.1", "rates=0.1,0,0,0,0,0.2", "old=0.1,0.2,0.3", "#"]  # fmt: skip
     got = node(body, ["#v=1&net=old&modern=0,0.2,1,0.4&old=0,1", *broken])
     assert got[0] == [good, good]
     assert got[1:] == [[first, first]] * len(broken)

@@ -30,11 +30,11 @@ def test_page_and_server_write_the_same_recipes(node: Callable[..., Any]) -> Non
     some = (0.0, 0.1, 0.3, 0.5)
     asked: list[tuple[str, list[float]]] = [("old", [a, b]) for a in some for b in some]
     asked += [("modern", [a, b, c, c]) for a in some for b in some for c in (0.0, 0.2)]
-    asked += [("transformer", [a, a, b, a, a]) for a in some for b in some]
+    asked += [("transformer", [a, a, b, a, a, b, 0, a, b]) for a in some for b in some]
     wanted = []
     for network, values in asked:
         if network == "transformer":
-            rates = DropoutRates(**dict(zip(TransformerConfig.KINDS, values, strict=False)))
+            rates = DropoutRates(**dict(zip(TransformerConfig.KINDS, values, strict=True)))
             wanted.append(recipe_name(TransformerConfig(vocab_size=2, dropout=rates)))
         else:
             kinds = MLPConfig.KINDS[network]

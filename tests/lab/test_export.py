@@ -46,6 +46,14 @@ def test_every_view_works_from_disk(open_page: Callable[..., Page], exported: Pa
     expect(page.locator(".rd-count")).to_have_text("1 of 13")
 
 
+@pytest.mark.parametrize("name", ["absent", "file"])
+def test_what_is_no_folder_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match=f"looks into a folder of studies; `.*{name}` is none"):
+        export(tmp_path / "page.html", tmp_path / name)
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_masks_of_the_file_are_those_of_the_server(
     open_page: Callable[..., Page], exported: Path
 ) -> None:

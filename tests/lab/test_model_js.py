@@ -90,9 +90,10 @@ def test_a_training_step_has_the_masks_of_the_page(node: Callable[..., Any]) -> 
     assert (logits - intact).abs().max() > 0.1, "the masks must change something"
 
 
+@pytest.mark.parametrize("norm_layer", ["layernorm", "rmsnorm", "none"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_a_run_of_the_user_works_with_either_norm(
-    node: Callable[..., Any], norm: str, tmp_path: Any
+    node: Callable[..., Any], norm: str, norm_layer: str, tmp_path: Any
 ) -> None:
     from dataclasses import asdict
 
@@ -100,6 +101,7 @@ def test_a_run_of_the_user_works_with_either_norm(
 
     config = TransformerConfig(
         vocab_size=13, width=12, layers=3, heads=3, context=9, norm=norm,  # type: ignore[arg-type]
+        norm_layer=norm_layer,  # type: ignore[arg-type]
         dropout=DropoutRates(attention_weights=0.3),
     )  # fmt: skip
     model = Transformer(config, seed=4).eval()

@@ -88,7 +88,8 @@ def test_every_site_can_be_chosen_and_shows_its_mask(open_page: Callable[..., Pa
         "blocks.0.feed_forward.hidden": (1, 12, 48),
         "blocks.0.feed_forward.residual": (1, 12, 48),
     }.items():
-        sites = page.locator("[role=button].rd-site")
+        # In the order of a forward pass, with those of whole things off.
+        sites = page.locator("[role=button].rd-site:not(.rd-site-off)")
         index = ["embedding_dropout", "weights", "n.residual", "hidden", "d.residual"].index(
             next(end for end in ("embedding_dropout", "weights", "n.residual", "hidden",
                                  "d.residual") if path.endswith(end))
@@ -109,7 +110,7 @@ def test_sites_are_the_names_that_the_model_has(open_page: Callable[..., Page]) 
     names = set(attach(Transformer(TransformerConfig(vocab_size=5, layers=1)), seed=0).sites)
     page = open_page(BLOCK)
     shown = set()
-    for site in page.locator(".rd-site").all():
+    for site in page.locator(".rd-site:not(.rd-site-off)").all():
         site.click()
         shown.add(page.locator(".rd-facts code").inner_text())
     assert shown == names
@@ -119,7 +120,7 @@ def test_the_configuration_text_builds_what_is_shown(open_page: Callable[..., Pa
     page = open_page(BLOCK)
     page.get_by_label("Post-norm").check(force=True)
     page.get_by_role("button", name="GPT-1, BERT, 2018").click()
-    page.locator(".rd-site").nth(3).click()
+    page.get_by_role("button", name="Dropout site Feed-forward, hidden").click()
     page.get_by_label("p, the probability of dropping", exact=True).fill("0.25")
     scope: dict[str, Any] = {}
     exec(page.locator("pre code").first.inner_text(), scope)

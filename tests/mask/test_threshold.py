@@ -34,6 +34,19 @@ def test_bad_p_says_the_rule_and_what_came_in(p):
         threshold(p)
 
 
-def test_a_percentage_is_recognised():
-    with pytest.raises(UsageError, match=r"A percentage\? Pass 0\.15\."):
-        threshold(15)
+@pytest.mark.parametrize(("p", "share"), [(15, "0.15"), (2, "0.02"), (100, "1")])
+def test_a_percentage_is_recognised(p, share):
+    with pytest.raises(UsageError, match=rf"A percentage\? Pass {share}\."):
+        threshold(p)
+
+
+@pytest.mark.parametrize("p", [1.0001, 1.5, 1.99, 101])
+def test_a_slip_is_no_percentage(p):
+    with pytest.raises(UsageError, match=rf"in \[0, 1\]; got {p}\. Pass the share of elements"):
+        threshold(p)
+
+
+@pytest.mark.parametrize("p", ["0.1", None, 1j])
+def test_what_is_no_number_is_refused(p):
+    with pytest.raises(UsageError, match="`p` must be a number"):
+        threshold(p)

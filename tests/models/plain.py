@@ -19,7 +19,9 @@ def rms_norm(x, gain):
 
 
 def norm(x, w, name):
-    """The norm of that name: with a bias it is a LayerNorm, without one an RMSNorm."""
+    """The norm of that name: with a bias a LayerNorm, without one an RMSNorm, without gain none."""
+    if f"{name}.weight" not in w:
+        return x
     if f"{name}.bias" in w:
         return layer_norm(x, w[f"{name}.weight"], w[f"{name}.bias"])
     return rms_norm(x, w[f"{name}.weight"])

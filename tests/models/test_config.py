@@ -70,6 +70,17 @@ def test_the_old_network_takes_nothing_of_the_modern_one(change):
         MLPConfig(features=4, outputs=3, network="old", **change)
 
 
+def test_that_the_old_network_has_no_norm_may_be_said():
+    assert MLPConfig(features=4, outputs=3, network="old", norm_layer="none").norm_layer == "none"
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_norm_layer_that_is_not_known_is_refused_with_all_that_are(config):
+    words = '`norm_layer` must be "layernorm", "rmsnorm" or "none"; got \'batchnorm\''
+    with pytest.raises(UsageError, match=words):
+        replace(config, norm_layer="batchnorm")
+
+
 @pytest.mark.parametrize(
     ("config", "kind"),
     [

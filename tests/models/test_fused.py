@@ -53,6 +53,27 @@ def test_a_dropped_branch_is_added_where_the_reference_keeps_it(dtype, p):
     assert torch.equal(ours[0] == 0, ~kept(p))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_no_pass_converts_the_branch_or_its_gradient(dtype):
+    branch, residual = drawn(0, dtype), drawn(1)
+    y = add_dropped(residual, branch, site_of_step(0.25))
+    assert all(
+        node.variable is leaf
+        for (node, _), leaf in zip(y.grad_fn.next_functions, (branch, residual), strict=False)
+    )
+    y.backward(torch.ones_like(y))
+    factor = torch.tensor(scale(threshold(0.25)), dtype=dtype)
+    assert torch.equal(branch.grad, torch.where(kept(0.25), factor, torch.zeros_like(factor)))
+
+
+def test_other_dtypes_meet_in_that_of_the_stream():
+    branch, residual = drawn(0, torch.float32), drawn(1, torch.bfloat16)
+    y = add_dropped(residual, branch, site_of_step(0.25))
+    narrow = add_dropped(residual, branch.bfloat16(), site_of_step(0.25))
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, narrow)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("p", [0.25, 1.0])
 def test_the_activation_is_dropped_where_the_reference_drops_it(dtype, p):

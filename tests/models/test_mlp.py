@@ -38,7 +38,7 @@ def test_the_old_network_is_dense_dropout_activation_dropout_dense(activation):
     torch.testing.assert_close(model(inputs("old").double()), dense(x, w, "output"))
 
 
-@pytest.mark.parametrize("norm_layer", ["layernorm", "rmsnorm"])
+@pytest.mark.parametrize("norm_layer", ["layernorm", "rmsnorm", "none"])
 @pytest.mark.parametrize("has_residual", [True, False])
 def test_the_modern_network_is_norm_feed_forward_residual_add(norm_layer, has_residual):
     p, q = 0.2, 0.4

@@ -27,5 +27,12 @@ def test_rmsnorm_divides_only(seed, scale):
     torch.testing.assert_close(norm_layer("rmsnorm", 8).double()(x), expected)
 
 
+def test_none_gives_back_its_input_and_has_no_parameters():
+    x = drawn(0, 3.0)
+    layer = norm_layer("none", 8)
+    assert layer(x) is x
+    assert not list(layer.parameters())
+
+
 def test_rmsnorm_has_a_gain_and_no_bias():
     assert [name for name, _ in norm_layer("rmsnorm", 8).named_parameters()] == ["weight"]

@@ -24,7 +24,9 @@ class CountOperations(TorchDispatchMode):
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("length", [1, 4, 9])
 @pytest.mark.parametrize(
-    "changes", [{}, {"norm_layer": "rmsnorm"}, {"residual": False}], ids=["", "rms", "chain"]
+    "changes",
+    [{}, {"norm_layer": "rmsnorm"}, {"norm_layer": "none"}, {"residual": False}],
+    ids=["", "rms", "no norm", "chain"],
 )
 def test_logits_and_gradients_are_those_of_a_second_implementation(norm, tied, length, changes):
     model = shaken(norm=norm, tie_embeddings=tied, **changes)
@@ -44,6 +46,21 @@ def test_logits_and_gradients_are_those_of_a_second_implementation(norm, tied, l
 
 def test_pre_norm_and_post_norm_differ():
     assert not torch.allclose(shaken(norm="pre")(tokens()), shaken(norm="post")(tokens()))
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_without_norm_layers_the_rest_of_the_network_is_the_same(norm):
+    with_norms = dict(tiny(norm=norm).named_parameters())
+    without = dict(tiny(norm=norm, norm_layer="none").named_parameters())
+    gone = with_norms.keys() - without.keys()
+    assert gone == {name for name in with_norms if "norm" in name}
+    assert len(gone) == 2 * (5 if norm == "pre" else 4)
+    assert all(torch.equal(weight, with_norms[name]) for name, weight in without.items())
+
+
+def test_without_norm_layers_it_does_not_matter_where_they_would_stand():
+    pre, post = (shaken(norm=norm, norm_layer="none") for norm in ("pre", "post"))
+    assert torch.equal(pre(tokens()), post(tokens()))
 
 
 def test_only_pre_norm_ends_in_a_norm():

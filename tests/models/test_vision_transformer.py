@@ -19,7 +19,7 @@ def patches(images, size):
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("norm_layer", ["layernorm", "rmsnorm"])
+@pytest.mark.parametrize("norm_layer", ["layernorm", "rmsnorm", "none"])
 @pytest.mark.parametrize("has_residual", [True, False])
 @pytest.mark.parametrize("patch_size", [1, 2, 6])
 def test_logits_are_those_of_a_second_implementation(norm, norm_layer, has_residual, patch_size):

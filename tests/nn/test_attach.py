@@ -2,12 +2,14 @@ import copy
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
 import redrop
 from redrop.errors import UsageError
+from redrop.integrations import convert, find_sites
 from redrop.mask import replay as replay_from_integers
 from redrop.nn import Dropout, attach, replay
 
@@ -189,6 +191,51 @@ def test_a_model_without_sites_is_refused():
 def test_a_seed_out_of_range_is_refused():
     with pytest.raises(UsageError, match="`seed` must lie in"):
         attach(TwoSites(), seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("model", "seed"), [("x", 0), (None, 0), (Dropout(), "1"), (Dropout(), 1.5)]
+)
+def test_what_is_no_model_or_no_seed_is_refused(model, seed):
+    with pytest.raises(UsageError, match="`model` must be|`seed` must be an integer"):
+        attach(model, seed=seed)
+
+
+def test_a_seed_of_numpy_is_an_integer():
+    assert attach(TwoSites(), seed=np.int64(2**40 + 1)).seed == 2**40 + 1
+
+
+class CallsFunctions(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.dropout(x, 0.5, self.training)
+
+
+def test_a_model_with_torchs_layers_alone_is_told_both_ways():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.1))
+    with pytest.raises(UsageError, match=r"redrop\.nn\.Dropout.*redrop\.integrations\.convert\("):
+        attach(model, seed=0)
+    with convert(model):
+        assert list(attach(model, seed=0).sites) == ["1"]
+
+
+@pytest.mark.parametrize("is_inside", [False, True], ids=["itself", "inside another"])
+def test_a_model_that_drops_in_functions_is_told_of_example_inputs(is_inside):
+    part = CallsFunctions()
+    model = torch.nn.Sequential(part) if is_inside else part
+    with pytest.raises(UsageError, match=r"F\.dropout.*convert\(model, example_inputs\)"):
+        attach(model, seed=0)
+    with convert(part):
+        with pytest.raises(UsageError, match=r"find_sites\(model, example_inputs\)"):
+            attach(model, seed=0)
+        find_sites(part, torch.ones(3))
+        assert len(attach(model, seed=0).sites) == 1
+
+
+def test_a_shape_that_is_a_number_is_refused():
+    model = TwoSites()
+    attach(model, seed=0)
+    with pytest.raises(UsageError, match=r"one size per dimension; got 5. Pass \(5,\)"):
+        replay(model, "first", step=0, shape=5)
 
 
 def test_two_names_with_one_id_are_refused():

@@ -2,13 +2,15 @@ import copy
 import inspect
 import math
 import pickle
+import re
 
+import numpy as np
 import pytest
 import torch
 
 from redrop.errors import UsageError
 from redrop.mask import keep_mask
-from redrop.nn import AttentionDropout, Dropout
+from redrop.nn import AttentionDropout, Dropout, Dropout1d, DropPath, GaussianDropout, attach
 from redrop.nn import functional as F
 
 
@@ -75,9 +77,59 @@ def test_bad_p_is_refused_when_it_is_made(layer, p):
 
 def test_p_that_is_set_later_is_checked_when_it_is_used():
     drop = Dropout(0.5)
-    drop.p = 1.5
+    drop.p = 15
     with pytest.raises(UsageError, match="A percentage"):
         drop(torch.ones(3))
+
+
+@pytest.mark.parametrize("layer", [Dropout, Dropout1d, DropPath, AttentionDropout])
+@pytest.mark.parametrize("p", ["0.1", None, [0.1]])
+def test_p_that_is_no_number_is_refused_when_it_is_made(layer, p):
+    with pytest.raises(UsageError, match=f"`p` must be a number in .*; got {re.escape(repr(p))}"):
+        layer(p)
+
+
+NO_DENSE_TENSORS = {
+    "list": lambda: [[1.0, 2.0]],
+    "array": lambda: np.ones((2, 3)),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(1, 3)]),
+    "jagged": lambda: torch.nested.nested_tensor(
+        [torch.ones(2, 3), torch.ones(1, 3)], layout=torch.jagged
+    ),
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "compressed": lambda: torch.eye(3).to_sparse_csr(),
+}
+ADVICE = {"list": "as_tensor", "array": "as_tensor", "nested": "Pad", "jagged": "Pad"}
+
+
+@pytest.mark.filterwarnings("ignore:.*(prototype|beta):UserWarning")
+@pytest.mark.parametrize("kind", NO_DENSE_TENSORS)
+@pytest.mark.parametrize("is_attached", [True, False], ids=["attached", "not attached"])
+def test_what_is_no_dense_tensor_is_refused_and_eval_mode_returns_it(kind, is_attached):
+    x = NO_DENSE_TENSORS[kind]()
+    for drop in (Dropout(), GaussianDropout(0.5)) if kind == "list" else (Dropout(),):
+        if is_attached:
+            attach(drop, seed=0)
+        with pytest.raises(UsageError, match=ADVICE.get(kind, "to_dense")):
+            drop(x)
+        assert drop.eval()(x) is x
+
+
+def test_a_failure_of_another_kind_stays_what_it_is():
+    x = torch.ones(1).expand(3)  # three elements in one place
+    with pytest.raises(UsageError, match="Clone it first"):
+        Dropout(0.5, inplace=True)(x)
+    leaf = torch.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        Dropout(0.5, inplace=True)(leaf)
+
+
+def test_torchscript_is_refused_with_a_way_out():
+    with (
+        pytest.warns(DeprecationWarning, match="script"),
+        pytest.raises(UsageError, match="got Dropout. Use"),
+    ):
+        torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 2), Dropout()))
 
 
 def test_p_0_is_the_same_tensor_and_p_1_is_zeros():

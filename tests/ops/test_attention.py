@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redrop.errors import UsageError
-from redrop.kernels.attention_plan import Packed
 from redrop.kernels.dispatch import BackendWarning
 from redrop.mask import Window, threshold
 from redrop.ops.attention import attention
@@ -272,7 +271,7 @@ def test_operator_passes_opcheck(kind, requires_grad):
     for sizes, offset in [(None, None), ([8, 8, 5, 9], [2, 4, 0, 1])]:
         arguments = (*tensors, mask, key_tensor(), threshold(0.3), where["is_causal"], 0.4)
         result = torch.library.opcheck(
-            torch.ops.redrop.attention.default, (*arguments, sizes, offset)
+            torch.ops.redrop.attention.default, (*arguments, sizes, offset, None, None, 0, 0)
         )
         assert set(result.values()) == {"SUCCESS"}
 
@@ -281,13 +280,13 @@ def test_operator_passes_opcheck(kind, requires_grad):
 def test_backward_operator_passes_opcheck(needs_mask_gradient):
     tensors = inputs(G=2, grad=False)
     mask = masked("additive")["attn_mask"]
-    where = (mask, key_tensor(), threshold(0.3), False, 0.4, None, None)
+    where = (mask, key_tensor(), threshold(0.3), False, 0.4, None, None, None, None, 0, 0)
     out, normalizer = torch.ops.redrop.attention(*tensors, *where)
     # A gradient that is not dense, as that of a sum.
     upstream = torch.ones(()).expand(out.shape)
     result = torch.library.opcheck(
         torch.ops.redrop.attention_backward.default,
-        (upstream, *tensors, out, normalizer, *where, needs_mask_gradient),
+        (upstream, out, normalizer, needs_mask_gradient, *tensors, *where),
     )
     assert set(result.values()) == {"SUCCESS"}
 
@@ -371,8 +370,3 @@ def test_what_cannot_be_honoured_is_refused():
         attention(query, query, query, dropout_p=10)
     with pytest.raises(UsageError, match="window"):
         attention(query, query, query, dropout_p=0.1, window=Window((1, 4, 5, 5), (0, 0, 0, 0)))
-    totals = torch.tensor([0, 5])
-    packed = Packed(queries=totals, keys=totals, max_queries=5, max_keys=5)
-    tokens = query[0].transpose(0, 1)
-    with pytest.raises(UsageError, match="cannot be traced"):
-        attention(tokens, tokens, tokens, mask_key=key_tensor(), packed=packed)

@@ -92,3 +92,62 @@ def test_bad_input_is_refused():
         gelu_dropout(torch.zeros(3), None, KEY, 1.5)
     with pytest.raises(UsageError, match="bias"):
         gelu_dropout(torch.zeros(2, 3), torch.zeros(4), KEY, 0.5)
+
+
+def weighted(f):
+    """A number of it whose gradient is not the same everywhere."""
+    return lambda *x: (f(*x) * torch.arange(x[0].numel()).cos().view(x[0].shape).to(x[0])).sum()
+
+
+def ordinary(f, tensors):
+    at = [x.clone().requires_grad_() for x in tensors]
+    return torch.autograd.grad(f(*at), at)
+
+
+def transformed(f, tensors):
+    return torch.func.grad(f, argnums=tuple(range(len(tensors))))(*tensors)
+
+
+@given(
+    p=st.floats(0, 1),
+    shape=st.lists(st.integers(0, 9), min_size=1, max_size=3),
+    approximate=st.sampled_from(["none", "tanh"]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    has_bias=st.booleans(),
+)
+def test_gradients_of_torch_func_have_the_bits_of_ordinary_autograd(
+    p, shape, approximate, dtype, has_bias
+):
+    tensors = [torch.randn(shape).to(dtype)] + [torch.randn(shape[-1]).to(dtype)] * has_bias
+
+    def f(x, bias=None):
+        return gelu_dropout(x, bias, KEY, p, approximate=approximate)
+
+    f = weighted(f)
+    for ours, theirs in zip(transformed(f, tensors), ordinary(f, tensors), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("outer", [ordinary, transformed])
+def test_second_derivatives_under_torch_func_are_those_of_the_formula(outer):
+    tensors = [torch.randn(3, 5), torch.randn(5)]
+    f = weighted(lambda x, bias: gelu_dropout(x, bias, KEY, 0.3))
+
+    def length(*x):
+        return sum(g.square().sum() for g in transformed(f, x))
+
+    at = [x.double().requires_grad_() for x in tensors]
+    first = torch.autograd.grad(
+        weighted(lambda x, bias: exact(x, bias, 0.3, "none"))(*at), at, create_graph=True
+    )
+    expected = torch.autograd.grad(sum(g.square().sum() for g in first), at)
+    for ours, theirs in zip(outer(length, tensors), expected, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("of", [torch.func.jacrev, torch.func.jacfwd])
+def test_jacobians_are_those_of_the_formula(of):
+    x, bias = torch.randn(2, 3), torch.randn(3)
+    ours = of(lambda x: gelu_dropout(x, bias, KEY, 0.3))(x)
+    theirs = of(lambda x: exact(x, bias, 0.3, "none"))(x)
+    torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-4, atol=1e-5)

@@ -12,6 +12,7 @@ from redrop.errors import UsageError
 from redrop.report.comparison import (
     TITLES,
     compare_studies,
+    comparison_markdown,
     rich_comparison,
 )
 from redrop.report.comparison_page import comparison_html, draw_comparison, write_comparison
@@ -59,7 +60,12 @@ def test_each_row_says_what_the_studys_own_verdict_says(studies, comparison):
         "all-0.1",
         None,
     ]
-    assert comparison.headline == "In 1 of 4 studies an arm beats its baseline"
+    assert comparison.headline == (
+        "In 1 of 4 studies an arm is shown to beat its baseline; 2 have no verdict"
+    )
+    assert compare_studies(studies[1:3]).headline == (
+        "In none of 2 studies is an arm shown to beat its baseline; 1 has no verdict"
+    )
 
 
 def test_the_best_arm_is_chosen_by_validation_loss_and_not_by_test_loss(tmp_path):
@@ -166,6 +172,23 @@ def test_studies_of_one_unit_share_a_panel_and_others_have_their_own(comparison)
     assert low < -0.1 < 0.2 < high
 
 
+def test_the_axis_says_which_way_is_better_apart_from_what_it_shows(comparison):
+    for axes in draw_comparison(comparison.rows).axes:
+        assert "better" not in axes.get_xlabel()
+        left, right = (text for text in axes.texts if text.get_text() in ("← better", "worse →"))
+        assert (left.get_text(), left.get_position()[0]) == ("← better", 0.0)
+        assert (right.get_text(), right.get_position()[0]) == ("worse →", 1.0)
+
+
+def test_the_table_says_how_the_best_arm_is_chosen(comparison):
+    assert "Best arm <small>recommended, or lowest validation loss</small>" in comparison_html(
+        comparison
+    )
+    markdown = comparison_markdown(comparison)
+    assert "| Best arm (recommended, or lowest validation loss) |" in markdown
+    assert "the one that its verdict recommends" in " ".join(comparison.notes)
+
+
 def test_a_study_given_twice_is_refused(studies):
     with pytest.raises(UsageError, match="came twice"):
         compare_studies([studies[0], studies[1], studies[0]])
@@ -198,5 +221,5 @@ def test_a_diverged_arm_is_not_counted_as_paying(tmp_path):
     study = read_study(synthetic.write_ends(tmp_path / "s", ends))
     other = replace(study, folder=tmp_path / "other")
     comparison = compare_studies([study, other])
-    assert comparison.headline.startswith("In none of 2 studies")
+    assert comparison.headline.startswith("In none of 2 studies is an arm shown")
     assert comparison.rows[0].cells[TITLES.index("Outcome")].endswith(", 1 diverged")

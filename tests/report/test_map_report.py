@@ -59,6 +59,21 @@ def test_the_json_holds_every_number(folder: Path) -> None:
     assert found["studies"][0] == "amount-000032000"
 
 
+def test_the_markdown_says_what_the_page_says(
+    folder: Path, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_command(folder, markdown=True)
+    text = capsys.readouterr().out
+    report = build_map_report(folder)
+    assert text.startswith(f"# {report.headline}\n")
+    assert all(f"- {sentence}\n" in text for sentence in report.drawn.sentences)
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 * (2 + len(CHANGES))
+    rows = [row for row in rows if "--:" not in row]
+    for row in rows:
+        assert " ".join(row.strip("| ").split(" | ")) in same(page.text)
+
+
 def test_the_same_records_give_the_same_bytes(folder: Path, page: Page) -> None:
     write_map_report(folder)
     assert (folder / "map.html").read_text(encoding="utf-8") == page.html
@@ -70,7 +85,7 @@ def test_the_same_records_give_the_same_bytes(folder: Path, page: Page) -> None:
         (CHANGES, "dropout begins to pay at about"),
         ({2_000: 0.05, 32_000: -0.05}, "dropout stops paying at about"),
         ({2_000: -0.05, 32_000: -0.02}, "lowers the loss from 2.5 to 40 epochs, everywhere"),
-        ({2_000: 0.05, 32_000: 0.02}, "does not change from costing to paying from 2.5 to 40"),
+        ({2_000: 0.05, 32_000: 0.02}, "not seen to turn from costing to paying from 2.5 to 40"),
         ({2_000: -0.0002, 32_000: 0.0002}, "perhaps"),
     ],
 )

@@ -17,7 +17,7 @@ from torch import nn
 
 from redrop.report import write_report
 from redrop.report.paste import configurations
-from redrop.report.paste.with_pytorch import BETAS
+from redrop.report.paste.with_pytorch import BETAS, MOMENTUM
 from redrop.study.plan import planned_runs
 from redrop.study.stage import Stage, is_same
 from redrop.tasks.spec import TaskSpec
@@ -102,7 +102,14 @@ SETTINGS = st.sampled_from(
         *("all-0.1", "embedding-0.2", "attention_weights-0.3", "drop_path-0.1", "drop_head-0.1"),
         *("weight_decay-1", "label_smoothing-0.1", "ema-0.99", "l2-0.1", "clip_value-0.5"),
         *("clip_norm-0", "schedule-linear", "schedule-constant", "warmup_steps-0", "r_drop-1"),
-        *("norm-post", "mask-0.1", "dropout_schedule-early-0.2", "learning_rate-0.002"),
+        *(
+            "norm-post",
+            "norm_layer-none",
+            "optimizer-sgd",
+            "mask-0.1",
+            "dropout_schedule-early-0.2",
+            "learning_rate-0.002",
+        ),
     ]
 )
 
@@ -125,11 +132,21 @@ def test_the_plain_pytorch_runs_and_follows_the_schedule(words: list[str]) -> No
     assert rates == pytest.approx([learning_rate(step, config) for step in range(config.steps)])
     decays = [group["weight_decay"] for group in found["optimizer"].param_groups]
     assert decays == [config.weight_decay, 0]
+    is_sgd = "optimizer-sgd" in words
+    assert type(found["optimizer"]) is (torch.optim.SGD if is_sgd else torch.optim.AdamW)
     assert found["criterion"].label_smoothing == config.label_smoothing
     dropouts = {name: each.p for name, each in found.items() if isinstance(each, nn.Dropout)}
     layered = {f"{kind}_dropout": p for kind, p in _rates(recipe).items() if kind in _LAYERED}
     assert dropouts == layered
-    for word in ("drop_path", "drop_head", "r_drop", "norm", "mask", "dropout_schedule"):
+    for word in (
+        "drop_path",
+        "drop_head",
+        "r_drop",
+        "norm",
+        "norm_layer",
+        "mask",
+        "dropout_schedule",
+    ):
         is_there = any(each.startswith(f"{word}-") for each in words)
         assert bool(re.search(rf"^# - {word} ", code, re.MULTILINE)) == is_there, word
 
@@ -142,8 +159,49 @@ def _rates(recipe: Recipe) -> dict[str, float]:
     return {kind: p for kind, p in run.config["model"]["dropout"].items() if p}
 
 
-def test_the_betas_are_those_of_the_study() -> None:
+def test_the_constants_are_those_of_the_study() -> None:
     assert BETAS == optimizer.BETAS
+    assert MOMENTUM == optimizer.MOMENTUM
+
+
+@pytest.mark.parametrize("word", ["none", "adam", "sgd"])
+def test_the_pasted_optimizer_takes_the_steps_of_the_study(word: str) -> None:
+    recipe = parse_recipe(word)
+    plan = make_plan((recipe,), (0,), train=TINY)
+    models = [nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    found: dict = {"model": models[0]}
+    exec(pasted(recipe)["Plain PyTorch"], found)
+    ours = optimizer.build_optimizer(models[1], planned_runs(plan)[0].train)
+    for each, model in zip((found["optimizer"], ours), models, strict=True):
+        for group in each.param_groups:
+            group["lr"] = 0.1
+        for number in range(3):
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, number - 0.5)
+            each.step()
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "own"),
+    [
+        ("none", torch.optim.AdamW, {"betas": (0.9, 0.99)}),
+        ("adam", torch.optim.AdamW, {"betas": (0.9, 0.99)}),
+        ("sgd", torch.optim.SGD, {"momentum": 0.9}),
+    ],
+)
+def test_hugging_face_makes_the_optimizer_of_it(word: str, kind: type, own: dict) -> None:
+    transformers = pytest.importorskip("transformers")
+    arguments = calls(pasted(parse_recipe(word))["Hugging Face"])["TrainingArguments"]
+    asked = object.__new__(transformers.TrainingArguments)  # making one asks for `accelerate`
+    for name, value in arguments.items():
+        setattr(asked, name, value)
+    made, values = transformers.Trainer.get_optimizer_cls_and_kwargs(asked)
+    assert made is kind
+    assert own.items() <= values.items()
+    assert asked.weight_decay == TrainConfig(**parse_recipe(word).train).weight_decay
 
 
 def test_a_model_of_ones_own_is_set_as_in_the_study() -> None:

@@ -227,7 +227,7 @@ def test_an_unfinished_confirmation_is_not_judged(tmp_path: Path) -> None:
     ("settings", "surface", "said"),
     [
         (ProtocolSettings(budget=parse_budget("20000 steps")), Surface(turns_at=10**6), "screened"),
-        (SETTINGS, Surface(change=lambda recipe: 0.1 * bool(recipe.dropout)), "Nothing beats"),
+        (SETTINGS, Surface(change=lambda recipe: 0.1 * bool(recipe.dropout)), "Nothing tried"),
         (
             ProtocolSettings(budget=parse_budget("12000 steps"), steps=800),
             SURFACE,
@@ -321,6 +321,28 @@ def test_report_recognises_the_folder_and_says_it_in_short(
     assert f"Report: {folder / 'report.html'}" in shown
     report_command(folder, json_=True)
     assert json.loads(capsys.readouterr().out)["kind"] == "protocol"
+
+
+def test_the_markdown_says_what_the_page_says(
+    folder: Path, end: Finished, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_command(folder, markdown=True)
+    text = capsys.readouterr().out
+    report = build_protocol_report(folder)
+    assert text.startswith(f"# {report.headline}\n")
+    assert all(f"- {sentence}\n" in text for sentence in report.sentences)
+    shown = same(page.text)
+    rows = [line for line in text.splitlines() if line.startswith("| ") and ":--" not in line]
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert "## The screening" in titles
+    assert "## How strong" in titles
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("| ").split(" | ")]
+        for cell in cells:
+            assert same(cell.partition(" (")[0]) in shown, "each cell stands in the page"
+    for each in end.dropped:
+        assert f"| {each.what} | {each.after} | {each.why} |" in text
+    assert COMMAND in text
 
 
 def test_a_broken_or_foreign_folder_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_it_is_drawn_with_its_numbers_in_words(drawn: RegimeMap) -> None:
     for words in ("difference to no dropout", "best p", "epochs: times that"):
         assert words in shown
     for row in drawn.rows:
-        assert f"{row.best_p:g} at {row.epochs:.3g} epochs" in alt
+        assert f"{row.best_p:g} at {row.epochs:.3g} epoch" in alt
     assert caption(drawn).startswith("What to see: ")
     assert "hold together" in caption(drawn)
 

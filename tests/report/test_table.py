@@ -1,11 +1,16 @@
 import io
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from redrop.report.content import Report, build_report
-from redrop.report.table import markdown_table, rich_table
+from redrop.report.figures import draw_figures
+from redrop.report.markdown import report_markdown
+from redrop.report.table import markdown_rows, markdown_table, rich_table
 from redrop.study.records import read_study
 from tests.study import synthetic
 
@@ -68,6 +73,31 @@ def test_missing_and_diverged_runs_show_in_the_table(tmp_path: Path) -> None:
     assert cell(nothing, "all-0.2", "Difference to baseline") == "–"
 
 
+def test_a_diverged_study_is_not_called_inconclusive(tmp_path: Path) -> None:
+    lost = dict.fromkeys(
+        ("best_validation_loss", "final_validation_loss", "test_loss_best", "test_loss_final")
+    )
+    ends = [synthetic.end_event(0.0, status="diverged", steps=7, best_step=5, **lost)] * 2
+    report = report_of(synthetic.write_ends(tmp_path, {"none": ends, "all-0.2": ends}))
+    assert cell(report, "all-0.2", "Outcome") == "diverged"
+    said = " ".join((*report.verdict.sentences, *report.method))
+    assert "after step 7" in said
+    assert "test data" not in said.lower()
+    assert " yet" not in said
+    assert not draw_figures(report)
+
+
+def test_an_arm_alone_is_compared_with_nothing(tmp_path: Path) -> None:
+    report = report_of(synthetic.write_ends(tmp_path, {"all-0.2": BASE}))
+    titles = [heading.title for heading in report.table.headings]
+    assert "Test loss" in titles
+    assert not {"Difference to baseline", "Outcome"} & set(titles)
+    text = report_markdown(report)
+    for word in ("baseline", "verdict", "difference", "margin", "interval"):
+        assert word not in text.lower()
+    assert "Test data are read once per checkpoint" in text
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_the_terminal_table_fits_and_keeps_what_decides(full: Report, width: int) -> None:
     console = Console(file=io.StringIO(), width=width)
@@ -81,6 +111,18 @@ def test_the_terminal_table_fits_and_keeps_what_decides(full: Report, width: int
     assert cell(full, "all-0.2", "Best validation loss") in text
     assert ("Outcome" in text) == (width >= 100)
     assert ("Recipe" in text) == (width >= 200)
+
+
+CELL = st.text("ab| -1", min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(CELL, CELL), max_size=4))
+def test_a_bar_in_a_cell_is_no_border(rows: list[tuple[str, str]]) -> None:
+    lines = markdown_rows([("Arm", True), ("Loss", False)], rows).splitlines()
+    assert lines[:2] == ["| Arm | Loss |", "| :-- | --: |"]
+    for row, line in zip(rows, lines[2:], strict=True):
+        cells = re.split(r"(?<!\\)\|", line)[1:-1]
+        assert [cell[1:-1].replace("\\|", "|") for cell in cells] == list(row)
 
 
 def test_the_markdown_table_has_all_columns(full: Report) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import pydoc
 import runpy
 import subprocess
 import sys
@@ -271,6 +272,24 @@ def test_the_package_is_what_is_called_and_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
     parameters = inspect.signature(redrop.study).parameters
     assert {"data", "model", "arms", "seeds", "budget", "margin"} <= parameters.keys()
+
+
+def test_help_shows_how_it_is_called_and_dir_lists_it():
+    shown = pydoc.render_doc(redrop.study, renderer=pydoc.plaintext)
+    assert "redrop.study(data:" in shown
+    assert "margin: Smallest difference in loss that matters" in shown
+    assert shown.index("margin: Smallest") < shown.index("PACKAGE CONTENTS")
+    assert set(redrop.__all__) <= set(dir(redrop))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [("width", "shape"), ("learning_rate", "train"), ("tokenizer", "read")]
+)
+def test_a_setting_as_an_argument_is_told_where_it_stands(name, argument):
+    with pytest.raises(UsageError, match=f"`{name}` is a setting of .* Pass {argument}={{"):
+        redrop.study("markov:4000", **{name: 3})
+    with pytest.raises(TypeError, match="nonsense"):
+        redrop.study("markov:4000", nonsense=3)
 
 
 def make_local():

@@ -287,6 +287,29 @@ def test_an_amount_is_of_the_same_source(
         assert own.task.sha256 != task.sha256
 
 
+@pytest.mark.parametrize(
+    ("spec", "held"),
+    [
+        (TaskSpec(source="mine.txt", tokenizer="byte"), "mine.txt` has 600 characters"),
+        (TaskSpec(kind="table", source="iris", network="mlp"), "iris` has 90 training samples"),
+    ],
+    ids=["text", "table"],
+)
+def test_more_than_the_data_hold_is_refused_before_anything_is_run(
+    spec: TaskSpec, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.txt").write_text("höchst" * 100, encoding="utf-8")
+    small = {k: v for k, v in MODEL.items() if spec.kind == "text" or k in ("width", "layers")}
+    question = Question(
+        spec=spec, task=load_task(spec, small), train=TRAIN, margin=0.01, command=""
+    )
+    assert with_amount(question, int(held.split()[2])).task  # all of them may be asked for
+    with pytest.raises(UsageError, match=f"{held}, got 999000. Give amounts up to "):
+        conduct_map(tmp_path / "map", question, ARMS, [0], [100, 999_000], engine, Watcher())
+    assert not (tmp_path / "map").exists()
+
+
 def test_the_users_own_data_cannot_be_cut(question: Question) -> None:
     spec = TaskSpec(kind="module", source="mine:loaders", network="module", model="mine:build")
     with pytest.raises(UsageError, match="your own loaders give what they give"):

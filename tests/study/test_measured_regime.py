@@ -19,11 +19,21 @@ def baseline(**settings: object) -> Study:
 
 def test_the_card_is_read_from_plan_and_records() -> None:
     train = {"steps": 800, "learning_rate": 1e-3, "weight_decay": 0.1}
-    card = card_of(baseline(train=train), parameters=5000)
+    study = baseline(train=train)
+    card = card_of(study)
     assert (card.unique, card.unit, card.epochs, card.batch) == (10_000, "tokens", 8.0, 100)
     assert card.decay_epochs == pytest.approx(1 / (1e-3 * 0.1 * 100))
     assert card.measured is not None
     assert card.measured.state == "passed its minimum"
+    assert card.parameters is None  # a plan of before they were counted
+
+
+@pytest.mark.parametrize(("counted", "ratio"), [(5000, 0.5), (1, 1e-4), (0, None)])
+def test_the_parameters_are_those_of_the_plan(counted: int, ratio: float | None) -> None:
+    study = baseline()
+    card = card_of(replace(study, plan=replace(study.plan, parameters=counted)))
+    assert (card.parameters, card.parameters_per_unique) == (counted or None, ratio)
+    assert ("Parameters" in [name for name, _, _ in card.rows()]) == (ratio is not None)
 
 
 def test_samples_are_samples() -> None:

@@ -4,12 +4,14 @@ from dataclasses import asdict, replace
 import pytest
 
 from redrop.errors import UsageError
+from redrop.study.engine import missing_runs, open_study
 from redrop.study.plan import ARM_LETTERS, continue_plan, plan_digest, planned_runs
-from redrop.study.schema import parse_plan
+from redrop.study.run import execute
+from redrop.study.schema import parse_plan, read_plan
 from redrop.tasks.load import load_task
 from redrop.tasks.spec import TaskSpec
 from redrop.train.config import TrainConfig
-from tests.study import small
+from tests.study import small, synthetic
 
 
 def differing(one, other, at=""):
@@ -52,7 +54,7 @@ def test_the_config_of_a_run_is_the_settings_it_trains_with():
     run = planned_runs(plan)[1]
     task = load_task(small.SPEC, plan.settings["model"]).with_recipe(run.arm)
     assert task.settings() == {key: run.config[key] for key in ("model", "augment")}
-    assert run.config["train"] == asdict(run.train)
+    assert run.config["train"] == run.train.to_json()
     assert run.train.label_smoothing == 0.1
     assert run.config["task"] == small.SPEC.to_json()
 
@@ -131,9 +133,19 @@ def test_more_seeds_go_on_with_the_same_study_and_pay_for_the_look(tmp_path):
     two, five = small.plan(seeds=2), small.plan(seeds=5)
     assert plan_digest(two) == plan_digest(five)
     more = continue_plan(five, two, tmp_path)
-    assert (more.seeds, more.looks) == ((0, 1, 2, 3, 4), 2)
+    assert (more.seeds, more.looks, more.spent) == ((0, 1, 2, 3, 4), 4, 0.05)
+    assert plan_digest(more) == plan_digest(two)
     assert continue_plan(two, more, tmp_path) == more
     assert continue_plan(five, more, tmp_path) == more
+
+
+@pytest.mark.parametrize("asked", [(1,), (5,), (3, 4), (1, 2, 3, 4)])
+def test_seeds_that_are_neither_more_nor_fewer_are_refused(tmp_path, asked):
+    recorded = replace(small.plan(), seeds=(0, 1, 2) if len(asked) > 1 else (0,))
+    ours = replace(recorded, seeds=asked)
+    with pytest.raises(UsageError, match="A study folder holds one study") as caught:
+        continue_plan(ours, recorded, tmp_path)
+    assert f"asks for seed{'s' * (len(asked) > 1)} {asked[0]}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -169,3 +181,47 @@ def test_every_setting_of_training_is_free_or_fixed_for_all_arms():
                 planned_runs(plan)
         else:
             assert getattr(planned_runs(plan)[1].train, name) == value
+
+
+def as_of_old(plan):
+    """The text of a plan of before parameters were counted, and looks told apart."""
+    later = ("parameters", "spent")
+    return {k: v for k, v in json.loads(plan.to_json()).items() if k not in later}
+
+
+def test_a_plan_of_before_parameters_were_counted_is_the_same_study(tmp_path):
+    counted = replace(small.plan(), parameters=5000)
+    old = parse_plan(as_of_old(counted), "study.json")
+    assert old.parameters is None
+    assert plan_digest(old) == plan_digest(counted)
+    assert planned_runs(old) == planned_runs(counted)
+    # The count is added, nothing else is.
+    assert continue_plan(counted, old, tmp_path) == replace(counted, spent=None)
+    assert continue_plan(old, counted, tmp_path) == counted
+    more = replace(counted, seeds=(0, 1, 2))
+    assert continue_plan(more, old, tmp_path) == replace(more, looks=4, spent=0.05)
+    assert parse_plan(json.loads(counted.to_json()), "study.json") == counted
+
+
+def test_the_name_of_a_study_is_the_one_of_before_parameters_were_counted():
+    """Made by that version; else a folder of then would be begun anew beside itself."""
+    assert plan_digest(replace(synthetic.make_plan(), parameters=5000)) == "5c6558ee"
+
+
+def test_a_study_of_before_goes_on_and_keeps_its_records(tmp_path):
+    plan = small.plan(seeds=1, steps=10)
+    open_study(tmp_path, plan)
+    (tmp_path / "study.json").write_text(json.dumps(as_of_old(plan)))
+    (run, _) = planned_runs(read_plan(tmp_path))
+    execute(tmp_path, read_plan(tmp_path), run, lambda event: None)
+    before = small.records(tmp_path)
+    counted = open_study(tmp_path, replace(plan, parameters=5000))
+    assert counted == read_plan(tmp_path) == replace(plan, parameters=5000, spent=None)
+    assert [each.arm.name for each in missing_runs(tmp_path, counted)] == ["all-0.3"]
+    assert small.records(tmp_path) == before
+
+
+@pytest.mark.parametrize("wrong", [-1, 2.5, "many", True])
+def test_a_count_that_is_none_is_refused(wrong):
+    with pytest.raises(UsageError, match="`parameters`"):
+        parse_plan({**as_of_old(small.plan()), "parameters": wrong}, "study.json")

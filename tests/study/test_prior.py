@@ -64,6 +64,17 @@ def test_the_rule_of_the_epochs(epochs: float, words: str, source: str) -> None:
     assert any(source in each.source for each in prior.evidence)
 
 
+@pytest.mark.parametrize("fine", [True, False])
+def test_images_and_tables_are_not_promised_what_their_evidence_leaves_open(fine: bool) -> None:
+    card = RegimeCard(unique=500, epochs=100, unit="samples", is_fine_tuning=fine)
+    headline = expect(card).headline
+    assert "expect the baseline to overfit" in headline
+    assert "Whether dropout pays there is open" in headline
+    assert "dropout to pay" not in headline
+    text = RegimeCard(unique=500, epochs=100, is_fine_tuning=fine)
+    assert "dropout to pay" in expect(text).headline
+
+
 @pytest.mark.parametrize(
     ("unit", "unique", "rates"),
     [

@@ -73,6 +73,15 @@ def test_the_timescale_is_explained(weight_decay: float, words: str) -> None:
     assert words in next(row[2] for row in card.rows() if row[0].startswith("Timescale"))
 
 
+@given(st.floats(1e-6, 10.0), st.integers(1, 10**6))
+def test_a_card_is_written_without_powers_of_ten(weight_decay: float, unique: int) -> None:
+    card = RegimeCard(
+        unique=unique, epochs=10, batch=24, learning_rate=1e-3, weight_decay=weight_decay
+    )
+    (row,) = (row for row in card.rows() if row[0].startswith("Timescale"))
+    assert "e+" not in " ".join(row)
+
+
 def test_a_finished_baseline_is_part_of_the_card() -> None:
     settings, surface = asked(), Surface()
     _, stages = play(settings, surface)

@@ -78,6 +78,7 @@ def test_a_gain_that_ends_where_data_are_too_few_is_a_flip_too() -> None:
 def test_a_flip_that_is_not_settled_says_so() -> None:
     made = make_map([at(1, 0.001, 0.05, own=0.02), at(64, -0.001, 0.05, own=0.02)])
     assert not any(flip.is_certain for flip in made.flips)
+    assert any("perhaps stops paying between 1 and 64 epochs" in said for said in made.sentences)
 
 
 def test_sizes_of_network_are_kept_apart() -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_nothing_is_recommended_where_nothing_helps(tmp_path: Path) -> None:
         all_01=shifted(0.001, -0.001, 0.0, 0.002, -0.001),
         all_02=shifted(0.05, 0.06, 0.05, 0.055, 0.06),
     )
-    assert verdict.headline == "Nothing beats no dropout by 0.01 nats: use none."
+    assert verdict.headline == "Nothing tried here beats no dropout by 0.01 nats: use none."
     assert verdict.recommended == "none"
     same, worse = verdict.best
     assert (same.outcome, worse.outcome) == (Outcome.SAME, Outcome.WORSE)
@@ -62,6 +63,10 @@ def test_an_arm_that_may_be_worse_but_cannot_gain_is_beaten_too(tmp_path: Path) 
     verdict = judged(tmp_path, none=BASE, all_01=shifted(0.0, 0.03, 0.01, 0.02, 0.0))
     assert verdict.best[0].outcome is Outcome.INCONCLUSIVE
     assert verdict.recommended == "none"
+    assert verdict.best[0].sentence == (
+        "Dropout 0.1 on all sites gains no 0.01 nats: test loss changes by +0.012 ± 0.016 nats "
+        "(95 %, 5 seeds); it may cost that much."
+    )
 
 
 def test_inconclusive_says_how_many_more_seeds(tmp_path: Path) -> None:
@@ -71,10 +76,42 @@ def test_inconclusive_says_how_many_more_seeds(tmp_path: Path) -> None:
     assert verdict.headline == f"No verdict yet. {verdict.best[0].sentence}"
     assert verdict.best[0].sentence == (
         "Dropout 0.2 on all sites is inconclusive: test loss changes by −0.028 ± 0.052 nats "
-        "(95 %, 4 seeds); about 24 more seeds would settle it."
+        "(95 %, 4 seeds); about 36 more seeds would settle it."
     )
-    assert verdict.best[0].further_seeds == 24
+    assert verdict.best[0].further_seeds == 36
     assert verdict.sentences.count(verdict.best[0].sentence) == 0, "said in the headline already"
+
+
+def test_two_seeds_plan_nothing(tmp_path: Path) -> None:
+    verdict = judged(tmp_path, none=BASE[:2], all_02=shifted(-0.09, 0.05))
+    assert "2 seeds cannot say how many it takes; run at least 2 more" in verdict.headline
+    assert "would settle it" not in " ".join(verdict.sentences)
+
+
+@pytest.mark.parametrize(
+    ("second", "state"),
+    [
+        (0.1, "1 of 2 arms may still beat, and the other does not beat, no dropout by 0.01 nats."),
+        (0.0, "all 2 arms may still beat no dropout by 0.01 nats."),
+    ],
+)
+def test_a_headline_without_a_verdict_gives_the_state_of_all_arms(
+    tmp_path: Path, second: float, state: str
+) -> None:
+    open_ = [-0.05, 0.01, -0.06, -0.012]
+    other = [second + each * (second == 0) for each in open_]
+    verdict = judged(tmp_path, none=BASE[:4], all_01=shifted(*open_), all_02=shifted(*other))
+    assert verdict.headline == f"No verdict yet: {state}"
+    assert [each.sentence for each in verdict.best] == list(verdict.sentences[1:3])
+
+
+def test_a_baseline_that_still_improves_lowers_the_tone(tmp_path: Path) -> None:
+    late = [end_event(loss, best_step=1390) for loss in BASE]
+    verdict = judged(tmp_path, none=late, all_02=shifted(0.05, 0.06, 0.05, 0.055, 0.06))
+    assert verdict.headline == (
+        "Nothing tried here beats no dropout by 0.01 nats while it is still improving: use none "
+        "for runs of this length."
+    )
 
 
 def test_lower_for_sure_but_perhaps_not_by_the_margin(tmp_path: Path) -> None:
@@ -87,7 +124,7 @@ def test_lower_for_sure_but_perhaps_not_by_the_margin(tmp_path: Path) -> None:
 def test_a_difference_on_the_margin_is_out_of_reach(tmp_path: Path) -> None:
     verdict = judged(tmp_path, none=BASE[:4], all_02=shifted(-0.009, -0.011, -0.0101, -0.0099))
     assert verdict.best[0].further_seeds is None
-    assert "no affordable number would settle it" in verdict.headline
+    assert "with such a mean and spread, even 200 seeds would hardly settle it" in verdict.headline
 
 
 def test_one_seed_claims_nothing(tmp_path: Path) -> None:
@@ -124,7 +161,8 @@ def test_intervals_pay_for_arms_and_looks(tmp_path: Path) -> None:
     assert alone.half_width is not None
     ratio = critical_t(5, tests=4) / critical_t(5)
     assert difference.half_width == pytest.approx(ratio * alone.half_width)
-    assert any("2 comparisons at 2 planned looks" in note for note in judge(study).notes)
+    planned = replace(study, plan=replace(study.plan, spent=0.0))
+    assert any("2 comparisons at 2 planned looks" in note for note in judge(planned).notes)
 
 
 def test_test_loss_is_named_only_where_test_data_were_read(tmp_path: Path) -> None:
@@ -162,7 +200,7 @@ def study_of(folder: Path, *, best: int, rise: float, **end: Any) -> Study:
         (700, 0.3, "passed its minimum", "best at step 700 of 1,400, then 0.300 nats worse"),
         (700, 0.005, "level", "came to a halt"),
         (1400, 0.0, "still falling", "was still improving"),
-        (1300, 0.3, "still falling", "a longer run may end in another verdict"),
+        (1300, 0.3, "still falling", "a longer run may end otherwise"),
     ],
 )
 def test_the_regime(tmp_path: Path, best: int, rise: float, state: str, words: str) -> None:
@@ -191,7 +229,9 @@ def test_missing_runs_are_counted_and_the_rest_is_judged(tmp_path: Path) -> None
     difference = verdict.best[0].difference
     assert difference is not None
     assert difference.pairs == 3
-    assert verdict.notes[-1] == "2 of 10 runs are not complete; the rest is judged here."
+    assert verdict.notes[-1] == (
+        "2 of 10 runs are not complete; the rest is judged here, in a look that is not counted."
+    )
 
 
 @pytest.mark.parametrize("baseline", [[None] * 3, [2.5, None, None]])
@@ -227,13 +267,37 @@ def test_an_arm_that_diverges_is_neither_praised_nor_cleared(tmp_path: Path) -> 
 def test_an_arm_that_always_diverges_is_worse(tmp_path: Path) -> None:
     verdict = judged(tmp_path, none=BASE[:2], all_02=[diverged(), diverged(None)])
     assert verdict.best[0].outcome is Outcome.WORSE
-    assert verdict.headline == "Nothing beats no dropout by 0.01 nats: use none."
+    assert verdict.headline == "Nothing tried here beats no dropout by 0.01 nats: use none."
 
 
 def test_a_baseline_that_always_diverges_is_no_baseline(tmp_path: Path) -> None:
     verdict = judged(tmp_path, none=[diverged(), diverged()], all_02=BASE[:2])
-    assert verdict.headline == "No verdict: every run of the baseline (no dropout) diverged."
+    assert verdict.headline == (
+        "No verdict: every run of the baseline (no dropout) diverged; the loss was NaN or infinite "
+        "after step 1,400."
+    )
     assert verdict.recommended is None
+
+
+def nan_from(steps: int) -> dict[str, Any]:
+    lost = dict.fromkeys(("best_step", "best_validation_loss", "test_loss_best"))
+    return diverged(None) | lost | {"steps": steps}
+
+
+def test_where_every_run_diverged_nothing_is_promised(tmp_path: Path) -> None:
+    plan = make_plan({name: synthetic.ARMS[name] for name in ("none", "all-0.1")}, seeds=(0, 1))
+    write_atomically(tmp_path / "study.json", plan.to_json())
+    for arm, steps in (("none", 0), ("all-0.1", 12)):
+        for seed in (0, 1):
+            synthetic.write_run(tmp_path, plan, arm, seed, [nan_from(steps + seed * steps)])
+    verdict = judge(read_study(tmp_path))
+    assert verdict.sentences == (
+        "No verdict: every run of the baseline (no dropout) diverged; the loss was NaN or infinite "
+        "from the first step on.",
+        "Dropout 0.1 on all sites: there is nothing to compare, since the baseline diverged. 2 of "
+        "2 runs of this arm diverged, too: the loss was NaN or infinite after steps 12 to 24.",
+        "The regime is unknown: no run of the baseline has a finite loss.",
+    )
 
 
 def test_a_diverged_run_lends_no_value(tmp_path: Path) -> None:
@@ -250,12 +314,17 @@ def test_a_baseline_with_dropout_is_kept_not_none(tmp_path: Path) -> None:
         for seed in (0, 1):
             synthetic.write_run(tmp_path, plan, arm, seed, [end_event(2.5)])
     verdict = judge(read_study(tmp_path))
-    assert verdict.headline == "Nothing beats dropout 0.1 on all sites by 0.01 nats: keep it."
+    assert verdict.headline == (
+        "Nothing tried here beats dropout 0.1 on all sites by 0.01 nats: keep it."
+    )
 
 
 def test_a_study_of_one_arm_compares_nothing(tmp_path: Path) -> None:
     verdict = judged(tmp_path, none=BASE)
-    assert verdict.headline == "No verdict: the study has no arm besides its baseline."
+    assert verdict.headline == (
+        "No dropout alone: best validation loss 2.500 nats, mean of 5 seeds; nothing to compare it "
+        "with."
+    )
     assert verdict.regime.state is not None
 
 

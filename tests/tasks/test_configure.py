@@ -77,6 +77,16 @@ def test_a_manner_of_a_transformer_is_its_norm_and_can_be_overridden(manner, nor
         configure(CONFIGS[0], Recipe(name="r", model={"network": "new"}))
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_any_network_may_be_without_norm(config):
+    recipe = Recipe(name="r", dropout={"all": 0.1}, model={"norm_layer": "none"})
+    assert configure(config, recipe).norm_layer == "none"
+    assert (
+        configure(config, recipe).dropout
+        == configure(config, Recipe(name="r", dropout={"all": 0.1})).dropout
+    )
+
+
 def test_a_changed_network_has_the_sites_of_what_it_became():
     old = configure(CONFIGS[2], Recipe(name="r", dropout={"all": 0.5}, model={"network": "old"}))
     assert old.dropout == DropoutRates(pre_activation=0.5, feed_forward_hidden=0.5)

@@ -13,10 +13,13 @@ from redrop.errors import UsageError
 from redrop.integrations import load_causal_lm
 from redrop.nn import SiteModule
 from redrop.study.plan import make_plan, planned_runs
+from redrop.study.question import Question
+from redrop.tasks import hugging_face
 from redrop.tasks.load import load_task
 from redrop.tasks.spec import TaskSpec
 from redrop.train.recipe import Recipe
 from redrop.train.recipe_word import parse_recipe
+from redrop.train.run import Run
 from tests.tasks import small
 
 pytest.importorskip("transformers")
@@ -170,7 +173,7 @@ def test_only_training_text_is_augmented():
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(model, settings, message):
     with pytest.raises(UsageError, match=message) as caught:
-        load_task(spec(model), settings)
+        load_task(spec(model), settings).check(parse_recipe("none"))
     assert "\n" not in str(caught.value)
 
 
@@ -185,5 +188,101 @@ def test_what_does_not_fit_is_one_line(model, settings, message):
 )
 def test_a_recipe_that_does_not_fit_is_one_line(recipe, message):
     with pytest.raises(UsageError, match=message) as caught:
-        task().with_recipe(recipe)
+        task().check(recipe)
     assert "\n" not in str(caught.value)
+
+
+BERT = (
+    "bert:num_hidden_layers=1,hidden_size=16,num_attention_heads=2,intermediate_size=32,"
+    "max_position_embeddings=32,vocab_size=90"
+)
+
+
+def test_a_model_that_sees_what_it_predicts_is_refused_in_one_line(caplog):
+    with pytest.raises(UsageError, match="the last token changes what is said before") as caught:
+        task(BERT).check(parse_recipe("none"))
+    advised = BERT.replace("bert:", "hf:bert:is_decoder=true,")
+    assert str(caught.value).endswith(f"Write {advised}, or take a causal type, such as hf:gpt2.")
+    assert "\n" not in str(caught.value)
+    mine = task(advised.removeprefix("hf:"))
+    mine.check(parse_recipe("none"))
+    mine.build(0)
+    assert caplog.messages == []
+
+
+def test_a_folder_with_a_model_that_sees_what_it_predicts_is_refused(tmp_path):
+    load_causal_lm(BERT).save_pretrained(tmp_path)
+    mine = load_task(spec(tmp_path, tokenizer="char"), CONTEXT)
+    with pytest.raises(UsageError, match="Set `is_decoder` in its configuration, if it has that"):
+        mine.parameters(parse_recipe("none"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("model", [GPT2, LLAMA])
+def test_causal_models_are_known_as_such_in_every_precision(model, dtype, tmp_path):
+    load_causal_lm(f"{model},vocab_size=90").to(getattr(torch, dtype)).save_pretrained(tmp_path)
+    load_task(spec(tmp_path, tokenizer="char"), CONTEXT).check(parse_recipe("all-0.5"))
+
+
+def test_a_context_of_one_token_has_nothing_to_leak():
+    load_task(spec(f"{GPT2},vocab_size=90"), {"context": 1}).check(parse_recipe("none"))
+
+
+def test_what_transformers_warns_of_is_shown_once_and_not_at_every_run(tmp_path, caplog):
+    transformers = pytest.importorskip("transformers")
+    load_causal_lm(f"{GPT2},vocab_size=90").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "n_layer": 2}))
+    before = transformers.logging.get_verbosity()
+    mine = load_task(spec(tmp_path, tokenizer="char"), CONTEXT)
+    caplog.clear()
+    mine.check(parse_recipe("none"))
+    assert "transformer.h.1" in caplog.text  # has no weights there
+    caplog.clear()
+    mine.build(0)
+    assert caplog.messages == []
+    assert transformers.logging.get_verbosity() == before
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The models that are built, by the seeds they were built from."""
+    seeds = []
+
+    def load(source, *, seed=0):
+        seeds.append(seed)
+        return load_causal_lm(source, seed=seed)
+
+    monkeypatch.setattr(hugging_face, "load_causal_lm", load)
+    load_task.__globals__["_load"].cache_clear()
+    return seeds
+
+
+def test_one_model_is_built_for_a_plan_and_one_for_a_run(built):
+    mine = task()
+    assert built == []
+    arms = tuple(map(parse_recipe, ("none", "as-is", "all-0.1", "all-0.2+mask-0.1")))
+    asked = Question(
+        spec=spec(f"{GPT2},vocab_size=90"), task=mine, train=small.train_config(), margin=0.01,
+        command="",
+    )  # fmt: skip
+    plan = asked.plan(arms, [0, 1])
+    assert asked.plan(arms, [0]).parameters == plan.parameters == mine.parameters(arms[1])
+    assert built == [0]
+    # Tokens and positions, one block of GPT-2 (12 C² + 13 C), a last norm; the head is tied.
+    assert plan.parameters == (90 + 32) * 16 + 12 * 16**2 + 13 * 16 + 2 * 16
+    built.clear()
+    Run(mine.with_recipe(arms[2], 3), small.train_config(seed=3))
+    assert built == [3]
+
+
+def test_only_arms_that_are_not_known_to_fit_build_a_model(built):
+    mine, (none, dropped) = task(), map(parse_recipe, ("none", "all-0.1"))
+    mine.check(none)
+    mine.check(none, dropped)
+    mine.check(dropped, none)
+    assert built == [0, 0]
+    with pytest.raises(UsageError, match="names no site"):
+        mine.check(none, Recipe(name="r", dropout={"blocks.*": 0.1}))
+    with pytest.raises(UsageError, match="names no site"):
+        mine.check(Recipe(name="r", dropout={"blocks.*": 0.1}))

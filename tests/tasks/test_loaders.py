@@ -117,6 +117,7 @@ BATCHED = {
 def test_what_has_numbers_is_drawn_by_seed_and_step(name):
     source = train_of(INDEXED[name]())
     assert samples(source) == [*range(ROWS)]
+    assert (source.samples, source.targets) == (ROWS, ROWS)
     for step in (0, 1, 7):
         batch = source.batch(seed=3, step=step, batch_size=4)
         places = sample_indices(ROWS, seed=3, step=step, batch_size=4)
@@ -132,6 +133,7 @@ def test_what_has_numbers_is_drawn_by_seed_and_step(name):
 def test_what_comes_in_batches_is_kept_and_drawn_in_a_new_order_each_epoch(name):
     source = train_of(BATCHED[name]())
     assert (len(source), source.collate) == (3, None)
+    assert (source.samples, source.targets) == (ROWS, ROWS)  # the last batch has two, not five
     assert samples(source) == [*range(ROWS)]
     epochs = [
         [
@@ -147,6 +149,13 @@ def test_what_comes_in_batches_is_kept_and_drawn_in_a_new_order_each_epoch(name)
 def test_the_loader_says_how_large_a_batch_is():
     assert train_of(DataLoader(Numbered(), batch_size=5)).batch_size == 5
     assert train_of(Numbered()).batch_size is None
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=9), st.integers(1, 3))
+def test_samples_and_targets_of_uneven_batches_are_counted_one_by_one(sizes, each):
+    batches = [(torch.zeros(size, 2), torch.zeros(size, each)) for size in sizes]
+    source = train_of(iter(batches))
+    assert (source.samples, source.targets) == (sum(sizes), each * sum(sizes))
 
 
 def test_mappings_become_tensors_by_name():

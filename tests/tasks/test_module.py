@@ -1,9 +1,13 @@
+import functools
+import inspect
 import json
 import warnings
+import weakref
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from redrop.errors import UsageError
 from redrop.integrations import load_object
@@ -198,6 +202,23 @@ def test_it_is_described_as_json():
     assert in_batches.describe()["train_targets"] == 3 * 48
 
 
+class Stream(IterableDataset):
+    """A hundred samples that can only be read one after the other."""
+
+    def __iter__(self):
+        return iter(zip(*own.rows(0, 100), strict=True))
+
+
+def test_an_iterable_is_described_by_its_samples_not_by_its_batches(tmp_path):
+    streamed = task(loaders=lambda: [DataLoader(Stream(), batch_size=16) for _ in range(2)])
+    described = streamed.describe()
+    assert described["samples"] == {"train": 100, "validation": 100}
+    assert described["train_targets"] == 100
+    result, _ = small.run(streamed.with_recipe(parse_recipe("none")), tmp_path, steps=63)
+    # Nine times six batches of 16 and one of 4.
+    assert result.tokens == 9 * described["train_targets"]
+
+
 def test_another_version_of_a_model_is_another_study(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     texts = [
@@ -230,6 +251,97 @@ def test_a_loss_that_turns_nan_ends_its_run_alone(tmp_path):
     assert (kept.status, kept.steps) == ("done", 8)
 
 
+class Counting:
+    """A builder that counts, and knows which of its models are still there."""
+
+    def __init__(self, builder=own.build):
+        self.builder = builder
+        self.built = []
+        self.__signature__ = inspect.signature(builder)
+
+    def __call__(self, **changes):
+        model = self.builder(**changes)
+        self.built.append(weakref.ref(model))
+        return model
+
+    @property
+    def alive(self):
+        return sum(model() is not None for model in self.built)
+
+
+def test_a_run_builds_its_model_once():
+    builder = Counting()
+    run = Run(task(builder).with_recipe(parse_recipe("all-0.3"), 5), small.train_config())
+    assert (len(builder.built), builder.alive) == (1, 1)
+    assert run.model is builder.built[0]()
+
+
+def test_recipes_that_differ_in_their_rates_are_checked_on_one_model():
+    builder = Counting()
+    mine = task(builder)
+    words = ("none", "as-is", "all-0.1", "as-is+all-0.3+weight_decay-1")
+    recipes = [*map(parse_recipe, words), dropping(drop=0.2)]
+    mine.check(*recipes)
+    for recipe in recipes:  # what fits is known, and so is all that was seen of it
+        mine.check(recipe)
+        assert mine.parameters(recipe) == SIZES[16]
+    assert mine.describe()["code"] == mine.code
+    assert (len(builder.built), builder.alive) == (1, 0)
+    assert mine.code == task(builder).code  # which builds, since nothing was looked at
+    assert len(builder.built) == 2
+
+
+def test_other_arguments_of_the_builder_are_another_model():
+    builder = Counting()
+    mine = task(builder)
+    arms = [
+        Recipe(name=str(number), model=model, dropout={"drop": p})
+        for number, (model, p) in enumerate([({}, 0.1), ({"hidden": 32}, 0.1), ({}, 0.2)])
+    ]
+    mine.check(*arms)
+    assert [mine.parameters(arm) for arm in arms] == [SIZES[16], SIZES[32], SIZES[16]]
+    assert (len(builder.built), builder.alive) == (2, 0)
+    with pytest.raises(UsageError, match="`absent` names no site"):
+        mine.check(arms[0], Recipe(name="r", dropout={"absent": 0.1}))
+    mine.check(*arms)
+    assert len(builder.built) == 3  # what was refused is not taken for fitting, the rest is
+
+
+# Weights and biases of two layers, and scale and shift of the normalization between them.
+SIZES = {h: (own.WIDTH * h + h) + 2 * h + (h * own.CLASSES + own.CLASSES) for h in (16, 32)}
+
+
+def test_what_is_frozen_or_shared_is_not_counted_twice():
+    def build():
+        model = own.build()
+        model.first.requires_grad_(False)
+        model.again = model.last
+        return model
+
+    frozen = own.WIDTH * 16 + 16
+    assert task(build).parameters(parse_recipe("as-is")) == SIZES[16] - frozen
+
+
+def test_a_builder_may_hold_what_it_built_but_not_return_it_again():
+    held = []
+
+    def build():
+        held.append(own.build())
+        return held[-1]
+
+    task(build).check(parse_recipe("all-0.1"))
+    assert len(held) == 2  # built again, to see whether it is another one
+    with pytest.raises(UsageError, match="builds a new model at each call; it returned one that"):
+        task(functools.cache(own.build)).check(parse_recipe("all-0.1"))
+
+
+def test_a_loss_is_one_number_wherever_it_is_computed():
+    mine = task(own_loss=own.no_mean).with_recipe(parse_recipe("none"))
+    batch = mine.batch(seed=0, step=0, batch_size=4)
+    with pytest.raises(UsageError, match="a mean; got shape .4,. .float32."):
+        mine.loss(mine.outputs(mine.build(0), batch.inputs), batch.targets)
+
+
 ONE = own.Perceptron()
 MISTAKES = [
     (own.fail, {}, "none", "Building your model failed: RuntimeError: on purpose.$"),
@@ -250,12 +362,8 @@ MISTAKES = [
 def test_mistakes_are_one_line(builder, fields, word, message):
     mine = task(builder, **fields)
 
-    def try_twice():  # a builder that returns one model is caught the second time
-        mine.with_recipe(parse_recipe(word))
-        mine.with_recipe(parse_recipe(word))
-
     with pytest.raises(UsageError, match=message) as caught:
-        try_twice()
+        mine.check(parse_recipe(word))
     assert "\n" not in str(caught.value)
 
 
@@ -263,7 +371,7 @@ def test_mistakes_are_one_line(builder, fields, word, message):
 def test_a_pattern_that_names_nothing_lists_the_sites(pattern):
     message = rf"`{pattern.replace('*', '.')}.* Sites: drop \(other\), Perceptron:dropout \(other\)"
     with pytest.raises(UsageError, match=message):
-        task().with_recipe(Recipe(name="r", dropout={pattern: 0.1}))
+        task().check(Recipe(name="r", dropout={pattern: 0.1}))
 
 
 def test_a_model_without_sites_may_be_an_arm_that_does_not_drop():
@@ -288,10 +396,10 @@ def test_dropout_in_a_kernel_is_named():
         return nn.Sequential(nn.LSTM(own.WIDTH, 3, num_layers=2, dropout=0.5))
 
     with pytest.warns(UserWarning, match="`0` stays outside the run: the dropout between"):
-        task(build).with_recipe(parse_recipe("none"))
+        task(build).check(parse_recipe("none"))
 
 
 def test_nothing_is_warned_of_a_plain_model():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        task().with_recipe(parse_recipe("all-0.5"))
+        task().check(parse_recipe("all-0.5"))

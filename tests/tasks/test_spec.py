@@ -17,8 +17,8 @@ RECIPE = Recipe(name="r", dropout={"all": 0.1}, model={"layers": 3})
     "spec",
     [
         TaskSpec(source="reference:25000"),
-        TaskSpec(kind="images", source="digits", network="vision_transformer", limit=100),
-        TaskSpec(kind="table", source="my.csv", network="mlp", target="price"),
+        TaskSpec(kind="images", source="x", network="vision_transformer", limit=9, image_size=32),
+        TaskSpec(kind="table", source="my.csv", network="mlp", target="price", predict="values"),
         TaskSpec(kind="module", source="mine:data", network="module", model="mine:build"),
     ],
     ids=lambda spec: spec.kind,
@@ -27,12 +27,17 @@ def test_a_spec_comes_back_from_json(spec):
     assert TaskSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
+def test_a_choice_that_was_not_made_leaves_the_record_as_it_was_before_there_was_one():
+    assert not {"predict", "image_size"} & TaskSpec(source="x").to_json().keys()
+
+
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
         ({}, "must have the fields of TaskSpec; .*source"),
         ({"source": "x", "tokens": 3}, "must have the fields of TaskSpec; .*tokens"),
         ({"source": "x", "kind": "sound"}, "`kind` of a task must be one of text, .*; got 'sound'"),
+        ({"source": "x", "predict": "price"}, "`predict` of a task must be one of classes, values"),
         ({"source": "x", "network": "lstm"}, "`network` of a task must be one of .*got 'lstm'"),
     ],
 )

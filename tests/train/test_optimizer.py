@@ -1,5 +1,8 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 
 from redrop.models.transformer import Transformer
 from redrop.train.optimizer import (
@@ -10,6 +13,28 @@ from redrop.train.optimizer import (
 )
 from tests.train.small import model_config, train_config
 
+# Settings of each optimizer, and how many tensors it keeps of a parameter.
+OPTIMIZERS = {"adamw": ({}, 3), "adam": ({"weight_decay": 0.0}, 3), "sgd": ({}, 1)}
+each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+
+
+def settings(name, **changes):
+    return train_config(optimizer=name, **{**OPTIMIZERS[name][0], **changes})
+
+
+def step(net, optimizer, gradients):
+    for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+        parameter.grad = gradient.clone()
+    optimizer.step()
+
+
+def drawn(net, seed, count):
+    """That many gradients of every parameter."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        [torch.randn(p.shape, generator=generator) for p in net.parameters()] for _ in range(count)
+    ]
+
 
 def model(**changes):
     return Transformer(model_config(**changes), seed=1)
@@ -17,9 +42,10 @@ def model(**changes):
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-def test_every_parameter_stands_in_exactly_one_group(norm, tied):
+@each_optimizer
+def test_every_parameter_stands_in_exactly_one_group(name, norm, tied):
     net = model(norm=norm, tie_embeddings=tied)
-    optimizer = build_optimizer(net, train_config())
+    optimizer = build_optimizer(net, settings(name))
     grouped = [p for group in optimizer.param_groups for p in group["params"]]
     assert len({id(p) for p in grouped}) == len(grouped)
     assert {id(p) for p in grouped} == {id(p) for p in net.parameters()}
@@ -36,9 +62,10 @@ def test_only_matrices_and_embeddings_decay():
     assert decayed.elements + other.elements == sum(p.numel() for p in net.parameters())
 
 
-def test_the_optimizer_decays_what_the_description_says():
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_the_optimizer_decays_what_the_description_says(kind):
     net = model()
-    optimizer = build_optimizer(net, train_config(weight_decay=0.5, learning_rate=0.1))
+    optimizer = build_optimizer(net, settings(kind, weight_decay=0.5, learning_rate=0.1))
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -62,23 +89,47 @@ def test_without_decay_one_step_is_that_of_adam():
     torch.testing.assert_close(net.output.weight, before - 0.1)
 
 
-def test_the_state_goes_through_tensors_to_another_optimizer():
-    torch.manual_seed(0)
+def test_adam_is_adamw_without_decay_to_the_bit():
     nets = [model(), model()]
-    optimizers = [build_optimizer(net, train_config()) for net in nets]
-    gradients = [torch.randn_like(p) for p in nets[0].parameters()]
+    optimizers = [
+        build_optimizer(nets[0], settings("adam")),
+        build_optimizer(nets[1], settings("adamw", weight_decay=0.0)),
+    ]
+    for gradients in drawn(nets[0], 2, 3):
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            step(net, optimizer, gradients)
+    for ours, theirs in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
-    def step(net, optimizer):
-        for parameter, gradient in zip(net.parameters(), gradients, strict=True):
-            parameter.grad = gradient.clone()
-        optimizer.step()
 
-    step(nets[0], optimizers[0])
+@given(st.floats(0, 1), st.floats(1e-3, 0.3), st.integers(0, 99))
+def test_sgd_is_its_formula(decay, rate, seed):
+    net = nn.Sequential(nn.Linear(3, 2))
+    optimizer = build_optimizer(net, settings("sgd", weight_decay=decay, learning_rate=rate))
+    weights = [p.detach().double() for p in net.parameters()]
+    moving = [torch.zeros_like(w) for w in weights]
+    for gradients in drawn(net, seed, 4):
+        step(net, optimizer, gradients)
+        for n, gradient in enumerate(gradients):
+            pull = decay * weights[n] if weights[n].dim() == 2 else 0.0
+            moving[n] = 0.9 * moving[n] + gradient.double() + pull
+            weights[n] = weights[n] - rate * moving[n]
+    for parameter, expected in zip(net.parameters(), weights, strict=True):
+        torch.testing.assert_close(parameter.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@each_optimizer
+def test_the_state_goes_through_tensors_to_another_optimizer(name):
+    nets = [model(), model()]
+    optimizers = [build_optimizer(net, settings(name)) for net in nets]
+    first, *rest = drawn(nets[0], 0, 3)
+    step(nets[0], optimizers[0], first)
     tensors = optimizer_tensors(nets[0], optimizers[0])
-    assert len(tensors) == 3 * len(list(nets[0].parameters()))
+    assert len(tensors) == OPTIMIZERS[name][1] * len(list(nets[0].parameters()))
     nets[1].load_state_dict(nets[0].state_dict())
     load_optimizer_tensors(nets[1], optimizers[1], {k: v.clone() for k, v in tensors.items()})
-    for net, optimizer in zip(nets, optimizers, strict=True):
-        step(net, optimizer)
+    for gradients in rest:
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            step(net, optimizer, gradients)
     for ours, theirs in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -17,6 +17,7 @@ TRAIN_VALUES = {
     "warmup_steps": "7",
     "learning_rate": "2e-3",
     "schedule": "linear",
+    "optimizer": "sgd",
     "dropout_schedule": "late-0.5",
 }
 MODEL_VALUES = {
@@ -63,7 +64,9 @@ def test_every_word_of_training_is_a_setting_that_training_takes(name):
     config = TrainConfig(**recipe.train)
     assert str(getattr(config, name)) == TRAIN_VALUES.get(name, "0.5").replace("2e-3", "0.002")
     assert getattr(config, name) != getattr(TrainConfig(), name)
-    assert recipe.label == f"{SETTINGS['train'][name]} {TRAIN_VALUES.get(name, '0.5')}"
+    assert recipe.label == {"optimizer": "SGD with momentum"}.get(
+        name, f"{SETTINGS['train'][name]} {TRAIN_VALUES.get(name, '0.5')}"
+    )
 
 
 def test_every_word_of_a_network_is_a_setting_that_some_network_takes():
@@ -124,6 +127,10 @@ def test_a_later_part_overrides_an_earlier_one():
         ("all-0.2+embedding-0", "dropout 0.2 on all sites, 0 on the embedding"),
         ("all-0.1+weight_decay-0.3", "dropout 0.1 on all sites, weight decay 0.3"),
         ("norm-post", "norm post"),
+        ("norm_layer-none", "no norm layers"),
+        ("norm_layer-rmsnorm", "norm layer rmsnorm"),
+        ("optimizer-adamw", "optimizer adamw"),
+        ("optimizer-sgd+learning_rate-0.3", "SGD with momentum, learning rate 0.3"),
         ("gpt2+ema-0.99", f"{RECIPES['gpt2'].label}, averaged weights 0.99"),
     ],
 )
@@ -134,7 +141,8 @@ def test_the_label_says_it_in_words(word, label):
 @pytest.mark.parametrize(
     ("word", "value"),
     [("weight_decay-1", 1), ("weight_decay-1e-3", 1e-3), ("residual-off", False),
-     ("residual-true", True), ("dropout_schedule-early-0.2", "early-0.2")],
+     ("residual-true", True), ("dropout_schedule-early-0.2", "early-0.2"),
+     ("norm_layer-none", "none"), ("optimizer-sgd", "sgd")],
 )  # fmt: skip
 def test_a_value_is_a_whole_number_a_number_yes_or_no_or_a_word(word, value):
     recipe = parse_recipe(word)

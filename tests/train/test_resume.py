@@ -15,8 +15,8 @@ from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
 ROOT = Path(__file__).parents[2]
 
 
-def sit(directory, record, threads, moment="never", count=0):
-    arguments = [str(directory), str(record), str(threads), moment, str(count)]
+def sit(directory, record, threads, optimizer, moment="never", count=0):
+    arguments = [str(directory), str(record), str(threads), optimizer, moment, str(count)]
     command = [sys.executable, "-m", "tests.train.victim", *arguments]
     return subprocess.run(command, cwd=ROOT, check=False, timeout=240).returncode
 
@@ -32,20 +32,23 @@ def events(record):
 
 
 @pytest.mark.parametrize(
-    ("threads", "moments"),
+    ("threads", "optimizer", "moments"),
     [
-        (1, ["step", "fsync"]),
-        pytest.param(2, ["fsync", "step", "fsync"], marks=pytest.mark.slow),
+        (1, "adamw", ["step", "fsync"]),
+        pytest.param(1, "sgd", ["fsync", "step"], marks=pytest.mark.slow),
+        pytest.param(2, "adamw", ["fsync", "step", "fsync"], marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_run_ends_with_the_same_bits(tmp_path, threads, moments):
-    assert sit(tmp_path / "straight", tmp_path / "straight.jsonl", threads) == 0
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, threads, optimizer, moments):
+    assert sit(tmp_path / "straight", tmp_path / "straight.jsonl", threads, optimizer) == 0
     chance = random.Random(threads)
     for moment in moments:
         count = chance.randint(3, 9)
-        code = sit(tmp_path / "killed", tmp_path / "killed.jsonl", threads, moment, count)
+        code = sit(
+            tmp_path / "killed", tmp_path / "killed.jsonl", threads, optimizer, moment, count
+        )
         assert code == -signal.SIGKILL
-    assert sit(tmp_path / "killed", tmp_path / "killed.jsonl", threads) == 0
+    assert sit(tmp_path / "killed", tmp_path / "killed.jsonl", threads, optimizer) == 0
     assert events(tmp_path / "killed.jsonl") == events(tmp_path / "straight.jsonl")
     straight, killed = (
         read_checkpoint(latest_checkpoint(tmp_path / name)).tensors

@@ -11,6 +11,7 @@ from redrop.mask.reference import keep_mask
 from redrop.tasks.text import TextTask
 from redrop.train import loop
 from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
+from redrop.train.load import load_trained
 from redrop.train.loop import train
 from redrop.train.run import Run
 from redrop.train.weights import get_weights, set_weights
@@ -97,6 +98,8 @@ def test_evaluation_has_no_dropout_whatever_the_schedule(tmp_path):
         *({"dropout_schedule": word} for word in (*FACTORS, "curriculum")),
         {"schedule": "linear"},
         {"schedule": "constant"},
+        {"optimizer": "sgd", "learning_rate": 0.1},
+        {"optimizer": "adam", "weight_decay": 0.0},
         {"ema": 0.9},
         {"ema": 0.9, "dropout_schedule": "early-0.5", "r_drop": 1.0, "clip_value": 1e-3},
         {"label_smoothing": 0.1, "entropy_penalty": 0.1, "l2": 1e-3, "patience": 2, "ema": 0.5},
@@ -176,6 +179,7 @@ def test_to_average_the_weights_does_not_change_how_they_are_trained(tmp_path):
         ({"p": 0.1}, r"model\.dropout\.attention_residual = 0\.0, asked for was 0\.1"),
         ({"model": {"norm": "post"}}, r"model\.norm = 'pre', asked for was 'post'"),
         ({"ema": 0.9}, r"train\.ema = 0\.0, asked for was 0\.9"),
+        ({"optimizer": "sgd"}, r"train\.optimizer = 'adamw', asked for was 'sgd'"),
         ({"dropout_schedule": "linear"}, r"train\.dropout_schedule = 'constant', asked for was"),
     ],
 )
@@ -186,6 +190,27 @@ def test_the_directory_of_another_run_is_refused(tmp_path, changes, named):
         run(tmp_path, **changes)
     after = tensors(tmp_path)["weights"]
     assert all(torch.equal(after[name], weight) for name, weight in kept.items())
+
+
+def as_of_old(directory):
+    """Make a checkpoint what it was before there was another optimizer."""
+    path = latest_checkpoint(directory) / "state.json"
+    state = json.loads(path.read_text())
+    assert state["train"].pop("optimizer") == "adamw"
+    path.write_text(json.dumps(state))
+
+
+def test_a_run_of_before_there_was_another_optimizer_goes_on(tmp_path):
+    _, straight = run(tmp_path / "straight")
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "cut", progress=fail_at(7))
+    as_of_old(tmp_path / "cut")
+    with pytest.raises(UsageError, match=r"train\.optimizer = 'adamw', asked for was 'sgd'"):
+        run(tmp_path / "cut", optimizer="sgd")
+    _, events = run(tmp_path / "cut")
+    assert without_seconds(events) == without_seconds(straight)
+    as_of_old(tmp_path / "cut")
+    assert load_trained(tmp_path / "cut").train_config == train_config()
 
 
 def test_other_data_and_another_mask_definition_are_refused(tmp_path, monkeypatch):

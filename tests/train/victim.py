@@ -1,6 +1,6 @@
 """One sitting of a run, in a process of its own, that may be killed.
 
-    python -m tests.train.victim DIRECTORY RECORD THREADS MOMENT COUNT
+    python -m tests.train.victim DIRECTORY RECORD THREADS OPTIMIZER MOMENT COUNT
 
 MOMENT is `step` (die after COUNT steps of this sitting), `fsync` (die inside the COUNTth flush of
 a checkpoint) or `never`.
@@ -18,7 +18,7 @@ from redrop.train.loop import train
 from tests.train.small import text_task, train_config
 
 
-def main(directory, record, threads, moment, count):
+def main(directory, record, threads, optimizer, moment, count):
     torch.use_deterministic_algorithms(True)
     left = [int(count)]
 
@@ -42,7 +42,9 @@ def main(directory, record, threads, moment, count):
 
     train(
         text_task(p=0.3, layers=2),
-        train_config(steps=30, checkpoint_every=2, threads=int(threads), ema=0.9),
+        train_config(
+            steps=30, checkpoint_every=2, threads=int(threads), optimizer=optimizer, ema=0.9
+        ),
         directory,
         observe,
         progress=lambda step: die_when_due("step"),

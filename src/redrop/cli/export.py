@@ -30,21 +30,22 @@ def export(
         )
     from redrop.report.export import check_format, export_tables
     from redrop.report.gather import gather_studies
+    from redrop.study.wording import count
 
     if to is not None:
         check_format(to)  # before the records are read
     studies = gather_studies(folders)
     if to is not None:
         paths = export_tables(studies, to)
-        print(f"{paths.run_count} runs: {paths.runs}")
-        print(f"{paths.evaluation_count} evaluations: {paths.evaluations}")
+        print(f"{count(paths.run_count, 'run')}: {paths.runs}")
+        print(f"{count(paths.evaluation_count, 'evaluation')}: {paths.evaluations}")
     if tensorboard is not None:
         from redrop.report.tensorboard import export_tensorboard
 
-        count = export_tensorboard(studies, tensorboard)
-        print(f"{count} runs: tensorboard --logdir {tensorboard}")
+        exported = export_tensorboard(studies, tensorboard)
+        print(f"{count(exported, 'run')}: tensorboard --logdir {tensorboard}")
     if trackio is not None:
         from redrop.report.trackio import export_trackio
 
-        count = export_trackio(studies, trackio)
-        print(f"{count} new runs: trackio show --project {trackio}")
+        exported = export_trackio(studies, trackio)
+        print(f"{count(exported, 'new run')}: trackio show --project {trackio}")

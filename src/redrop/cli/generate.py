@@ -30,6 +30,11 @@ def generate(
         temperature: 1 samples as the model says; 0 takes the likeliest token.
         top_k: Sample among so many likeliest tokens; by default among all.
     """
+    if not prompt:
+        raise UsageError(
+            "`prompt` must hold at least one character to go on from; got ''. Leave it out to "
+            "begin with a new line."
+        )
     plan = read_plan(folder)
     if plan is None:
         raise UsageError(f"A model is read from the folder of a run or a study; got `{folder}`.")

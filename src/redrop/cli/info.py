@@ -7,8 +7,9 @@ import textwrap
 from dataclasses import asdict
 
 import redrop
-from redrop.cli.options import Json, ModelOptions
+from redrop.cli.options import Flat, Json
 from redrop.models.config import TransformerConfig
+from redrop.study.options import ModelOptions
 from redrop.train.config import TrainConfig
 
 VOCABULARY = 96
@@ -17,7 +18,7 @@ VOCABULARY = 96
 _PACKAGES = ("torch", "numpy", "scipy", "safetensors", "matplotlib", "tokenizers")
 
 
-def info(*, model: ModelOptions = ModelOptions(), json_: Json = False) -> None:  # noqa: B008
+def info(*, model: Flat[ModelOptions] = ModelOptions(), json_: Json = False) -> None:  # noqa: B008
     """Say which kernels run on this machine and why, and how a model's parameters are treated.
 
     Args:

@@ -6,24 +6,23 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from redrop.cli.engine import EngineOptions, watch
-from redrop.cli.options import (
-    DataOptions,
-    Json,
-    ModelOptions,
-    TaskOptions,
-    TrainOptions,
-    folder_name,
-    typed_command,
-)
+from redrop.cli.engine import watch
+from redrop.cli.options import Flat, Json, typed_command
 from redrop.cli.report import print_map
 from redrop.cli.study import Arms
-from redrop.cli.task import choose_task
 from redrop.errors import UsageError
 from redrop.study.amounts import parse_amount
 from redrop.study.arms import parse_arms
+from redrop.study.choose import choose_task, task_of
 from redrop.study.ledger import STUDIES
-from redrop.study.plan import plan_digest
+from redrop.study.options import (
+    DataOptions,
+    EngineOptions,
+    ModelOptions,
+    TaskOptions,
+    TrainOptions,
+)
+from redrop.study.plan import folder_name, plan_digest
 from redrop.tasks.presets import MAP
 
 AMOUNTS = ("4k", "16k", "64k", "1024k")
@@ -41,11 +40,11 @@ def map_(
     margin: float = 0.005,
     out: Path | None = None,
     json_: Json = False,
-    task: TaskOptions = TaskOptions(),  # noqa: B008 - frozen
-    train: TrainOptions = TrainOptions(),  # noqa: B008 - frozen
-    engine: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-    model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    text: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    task: Flat[TaskOptions] = TaskOptions(),  # noqa: B008 - frozen
+    train: Flat[TrainOptions] = TrainOptions(),  # noqa: B008 - frozen
+    engine: Flat[EngineOptions] = EngineOptions(),  # noqa: B008 - frozen
+    model: Flat[ModelOptions] = ModelOptions(),  # noqa: B008 - frozen
+    text: Flat[DataOptions] = DataOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Repeat a study over amounts of data and draw where dropout stops paying.
 
@@ -53,9 +52,11 @@ def map_(
     gains against that number of epochs.
 
     Args:
-        data: markov or reference, whose amount is changed; or a text, images or a table, of which
-            only so much is used. By default markov, the generated language of known entropy.
-        amounts: Training tokens of the generated language, characters of a text, or samples.
+        data: markov or reference, whose amount is changed; or a text, a folder of images or a
+            .csv, .tsv or .parquet table, of which only so much is used. By default markov, the
+            generated language of known entropy; with --task text reference:8000.
+        amounts: Training tokens of the generated language, characters of a text, training samples
+            of images and tables; no more than there are.
         arms: Recipes; the first one is the baseline, without dropout.
         seeds: Runs per arm and amount.
         margin: Smallest difference in loss that matters to you, in its unit.
@@ -73,7 +74,7 @@ def map_(
     if seeds < 1:
         raise UsageError(f"A map needs at least one seed; got {seeds}. Five give an interval.")
     chosen_arms = parse_arms(arms)
-    if task == TaskOptions():
+    if task == TaskOptions() and task_of(data) is None:
         model = replace(model, width=model.width or _WIDTH, context=model.context or _CONTEXT)
         chosen = choose_task(data, task, model, text, MAP)
     else:

@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from redrop.cli.options import Json
-from redrop.errors import UsageError
 from redrop.train.recipe import Recipe
 from redrop.train.recipe_file import read_recipes
-from redrop.train.recipe_word import SETTINGS, SITES, STRUCTURES
+from redrop.train.recipe_word import SETTINGS, SITES, STRUCTURES, parse_recipe
 from redrop.train.recipes import RECIPES
 
 
@@ -20,15 +19,14 @@ def recipes(name: str | None = None, *, file: Path | None = None, json_: Json = 
     """List what can stand against overfitting: named recipes, and the words of your own.
 
     Args:
-        name: Show everything that this recipe does, and its source.
+        name: Show everything that this recipe, or any word such as gpt2+weight_decay-1, does, and
+            its source.
         file: A TOML file with recipes of your own; they are listed with the others.
         json_: Print one JSON document on standard output.
     """
     known = RECIPES | (read_recipes(file) if file else {})
     if name is not None:
-        if name not in known:
-            raise UsageError(f"There is no recipe {name!r}. There are: {', '.join(known)}.")
-        known = {name: known[name]}
+        known = {name: parse_recipe(name, known)}
     if json_:
         print(json.dumps({each: asdict(recipe) for each, recipe in known.items()}))
         return

@@ -1,6 +1,7 @@
 """`redrop replay`."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from redrop.mask import replay as replay_mask
 
 MOST_SHOWN = 128
 """Columns and rows of a mask that fit on a screen; more is cut, and says so."""
+MOST_ELEMENTS = 2**25
+"""Of a mask that is made whole; half as many took 8 s and 1.5 GB."""
 
 
 def replay(
@@ -72,10 +75,17 @@ def _parse_shape(text: str) -> tuple[int, ...]:
         sizes = (-1,)
     if min(sizes) < 0:
         raise UsageError(f"`shape` is a list of sizes such as 2,8,64,64; got {text!r}.")
+    if math.prod(sizes) > MOST_ELEMENTS:
+        raise UsageError(
+            f"`shape` may have at most {MOST_ELEMENTS:,} elements; got {text}. In Python, "
+            "`redrop.replay(…, window=…)` makes a part of a larger mask."
+        )
     return sizes
 
 
 def _draw(kept: np.ndarray) -> None:
+    if kept.size == 0:  # no row to draw, and NumPy cannot say how many there are
+        return
     rows = kept.reshape(-1, kept.shape[-1])
     for row in rows[:MOST_SHOWN]:
         print("".join("█" if bit else "·" for bit in row[:MOST_SHOWN]))

@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from redrop.cli.engine import EngineOptions, announce, watch
-from redrop.cli.options import (
+from redrop.cli.engine import announce, watch
+from redrop.cli.options import Flat, Json, typed_command
+from redrop.cli.report import print_protocol, print_report, print_stopped
+from redrop.errors import UsageError
+from redrop.study.arms import parse_arms
+from redrop.study.choose import Chosen, choose_task
+from redrop.study.options import (
     DataOptions,
-    Json,
+    EngineOptions,
     ModelOptions,
     TaskOptions,
     TrainOptions,
-    typed_command,
 )
-from redrop.cli.report import print_protocol, print_report
-from redrop.cli.task import Chosen, choose_task
-from redrop.errors import UsageError
-from redrop.study.arms import parse_arms
 from redrop.study.stage import ProtocolSettings
 from redrop.train.recipe import Recipe
 from redrop.train.recipe_file import read_recipes
 from redrop.train.recipe_word import parse_recipe
 
 if TYPE_CHECKING:
-    from redrop.study.api import Means
+    from redrop.study.conduct import Means
     from redrop.study.question import Question
 
 Arms = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
@@ -42,11 +42,11 @@ def study(
     margin: float = 0.01,
     out: Path | None = None,
     json_: Json = False,
-    task: TaskOptions = TaskOptions(),  # noqa: B008 - frozen
-    train: TrainOptions = TrainOptions(),  # noqa: B008 - frozen
-    engine: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-    model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    text: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    task: Flat[TaskOptions] = TaskOptions(),  # noqa: B008 - frozen
+    train: Flat[TrainOptions] = TrainOptions(),  # noqa: B008 - frozen
+    engine: Flat[EngineOptions] = EngineOptions(),  # noqa: B008 - frozen
+    model: Flat[ModelOptions] = ModelOptions(),  # noqa: B008 - frozen
+    text: Flat[DataOptions] = DataOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Train matched runs with and without dropout and say what it does to this data.
 
@@ -60,7 +60,8 @@ def study(
     Args:
         data: A text file or a folder of text files (UTF-8); reference:25000, the first characters
             of CPython's language reference; markov:16000, a generated language of known entropy; a
-            folder of images; a .csv or .parquet table; or my_module:loaders with --model.
+            folder of images, one subfolder per class; a .csv, .tsv or .parquet table; or
+            my_module:loaders with --model.
         arms: Recipes, the first one is the baseline: none, all-0.1, attention_weights-0.1,
             weight_decay-1, mixup-0.2, norm-post, …, joined by +; `redrop recipes` lists them.
         budget: The most that the study may cost: 10m, 2h, 20000 steps, or 5M tokens.
@@ -108,7 +109,7 @@ def _compare(
     as_json: bool,
 ) -> None:
     """Compare given arms."""
-    from redrop.study.api import compare
+    from redrop.study.conduct import compare
 
     arms = parse_arms(words or chosen.arms, own)
     numbers = range(seeds or chosen.preset.seeds)
@@ -125,14 +126,19 @@ def _spend(
     as_json: bool,
 ) -> None:
     """Find the arms within a budget."""
-    from redrop.study.api import spend
+    from redrop.study.conduct import budget_folder, spend
 
-    folder, _ = spend(question, settings, _means(train, engine, out))
+    means = _means(train, engine, out)
+    try:
+        folder, _ = spend(question, settings, means)
+    except UsageError:
+        print_stopped(budget_folder(question, settings, means), as_json=as_json)
+        raise
     print_protocol(folder, as_json=as_json)
 
 
 def _means(train: TrainOptions, engine: EngineOptions, out: Path | None) -> "Means":
-    from redrop.study.api import Means
+    from redrop.study.conduct import Means
 
     return Means(
         engine=engine.build(),

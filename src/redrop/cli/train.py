@@ -5,19 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from redrop.cli.options import (
-    DataOptions,
-    ModelOptions,
-    TaskOptions,
-    folder_name,
-    typed_command,
-)
-from redrop.cli.task import choose_task
-from redrop.study.engine import open_study
-from redrop.study.plan import PlannedRun, arm_in_path, make_plan, planned_runs
+from redrop.cli.options import Flat, typed_command
+from redrop.cli.progress import steps_bar
+from redrop.study.choose import choose_task
+from redrop.study.engine import missing_runs, open_study
+from redrop.study.options import DataOptions, ModelOptions, TaskOptions
+from redrop.study.plan import PlannedRun, arm_in_path, folder_name, make_plan, planned_runs
 from redrop.study.schema import StudyPlan
 from redrop.train.config import TrainConfig
 from redrop.train.recipe_file import read_recipes
@@ -30,14 +24,15 @@ def train(
     recipe: Annotated[str, Parameter(name=("--recipe", "--dropout"))] = "all-0.1",
     recipes: Path | None = None,
     out: Path | None = None,
-    task: TaskOptions = TaskOptions(),  # noqa: B008 - frozen
-    model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    text: DataOptions = DataOptions(),  # noqa: B008 - frozen
-    settings: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 - frozen
+    task: Flat[TaskOptions] = TaskOptions(),  # noqa: B008 - frozen
+    model: Flat[ModelOptions] = ModelOptions(),  # noqa: B008 - frozen
+    text: Flat[DataOptions] = DataOptions(),  # noqa: B008 - frozen
+    settings: Flat[TrainConfig] = TrainConfig(),  # noqa: B008 - frozen
 ) -> None:
     """Train one model and record its run; after Ctrl-C the same command goes on, to the same bits.
 
-    A run is a study of one arm: `redrop report` and `redrop generate` read its folder. Under
+    A run is a study of one arm: `redrop report` and `redrop generate` read its folder, which holds
+    one seed; a run that is finished is not repeated. Under
     `torchrun --nproc-per-node N -m redrop train …` N processes share each batch, under the masks
     that one process would have.
 
@@ -52,10 +47,12 @@ def train(
         settings: Of the optimizer and the schedule.
     """
     from redrop.study.run import check_arms, execute, torch_version
+    from redrop.tasks.parameters import count_parameters
     from redrop.train.ranks import process_group
 
     arm = parse_recipe(recipe, read_recipes(recipes) if recipes else {})
     chosen = choose_task(data, task, model, text)
+    parameters = count_parameters(chosen.task, (arm,))
     plan = make_plan(
         name=chosen.task.name,
         arms=(arm,),
@@ -67,6 +64,7 @@ def train(
         torch_version=torch_version(),
         margin=0.0,
         command=typed_command(),
+        parameters=parameters,
     )
     check_arms(plan, chosen.task)
     name = f"{folder_name(chosen.task.name)}-{arm_in_path(arm)}-s{settings.seed}"
@@ -74,26 +72,21 @@ def train(
     with process_group() as ranks:
         if ranks.is_first:
             plan = open_study(folder, plan)
-        (run,) = planned_runs(plan)
+        run = next(each for each in planned_runs(plan) if each.seed == settings.seed)
         if not ranks.is_first:
             execute(folder, plan, run, lambda _: None)
             return
-        _watch(folder, plan, run, execute)
+        is_finished = run.id not in {each.id for each in missing_runs(folder, plan)}
+        if not is_finished or ranks.count > 1:  # the other ranks wait for this one
+            _watch(folder, plan, run, execute)
     write = f"; redrop generate {folder}" if chosen.spec.network == "transformer" else ""
-    print(f"Run: {folder} (redrop report {folder}{write})")
+    said = f"Already finished, seed {run.seed}" if is_finished else "Run"
+    print(f"{said}: {folder} (redrop report {folder}{write})")
 
 
 def _watch(folder: Path, plan: StudyPlan, run: PlannedRun, execute: Any) -> None:
-    columns = (
-        BarColumn(),
-        TextColumn("step {task.completed:,.0f} of {task.total:,.0f}"),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=run.train.steps)
+    progress, task = steps_bar(f"{run.arm.name}, seed {run.seed}", run.train.steps)
+    with progress:
 
         def observe(event: Mapping[str, Any]) -> None:
             if event["kind"] in ("step", "eval"):

@@ -138,12 +138,14 @@ def _folder(
         if images and image.shape != images[0].shape:
             raise UsageError(
                 f"Images must be of one size; {str(files[0][0])!r} is {_sides(images[0])} and"
-                f" {str(file)!r} {_sides(image)}. Pass `size`, the side that all are resized to."
+                f" {str(file)!r} {_sides(image)}. Resize"
+                " all of them: `--image-size 32`, in Python size=32."
             )
         if image.size * len(files) > VALUES_MOST:
             raise UsageError(
                 f"All images together may have {VALUES_MOST} values; {len(files)} images of"
-                f" {_sides(image)} have more. Pass a smaller `size`, such as 32."
+                f" {_sides(image)} have more. Pass a smaller `--image-size` (in Python"
+                " `size`), such as 32."
             )
         images.append(image)
         all_grey, any_clear = all_grey and is_grey, any_clear or is_clear

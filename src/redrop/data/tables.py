@@ -153,7 +153,8 @@ def _labels(column: Column, kind: Kind | None) -> tuple[NDArray[Any], tuple[str,
         if column.kind == "text":
             raise UsageError(
                 f"A regression predicts numbers; {column.name!r} holds text."
-                " Pass kind='classification', or name another column as `target`."
+                " Pass `--predict classes` (in Python kind='classification'), or name another"
+                " column as `target`."
             )
         return column.values, None
     return _classes(column)
@@ -168,7 +169,11 @@ def _classes(column: Column) -> tuple[NDArray[np.int64], tuple[str, ...]]:
             f" {_word(distinct[0])!r}. Name another column as `target`."
         )
     if count > CLASSES_MOST or 2 * count > len(indices):
-        instead = "" if column.kind == "text" else "pass kind='regression', or "
+        instead = (
+            ""
+            if column.kind == "text"
+            else "pass `--predict values` (in Python kind='regression'), or "
+        )
         raise UsageError(
             f"A classification has at most {CLASSES_MOST} classes and two rows of each on average;"
             f" {column.name!r} has {count} different values in {len(indices)} rows."

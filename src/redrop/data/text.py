@@ -15,6 +15,7 @@ from redrop.errors import UsageError
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 BYTE_ORDER_MARK = "\ufeff"
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def read_text(path: str | Path) -> str:
@@ -87,7 +88,7 @@ def _decode(content: bytes, path: Path) -> str:
     if (nul := content.find(b"\0")) >= 0:
         raise UsageError(
             f"Text must be UTF-8; {str(path)!r} is binary (NUL at byte offset {nul})."
-            " Name the text itself, or move this file out of the folder."
+            f" {_advice(path)}"
         )
     try:
         text = content.decode("utf-8")
@@ -97,6 +98,16 @@ def _decode(content: bytes, path: Path) -> str:
             f" {error.start}. Save it as UTF-8, for example: iconv -f latin1 -t utf-8 OLD > NEW"
         ) from error
     return text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _advice(binary: Path) -> str:
+    suffix = binary.suffix.lower()
+    if suffix in PICTURES:
+        return (
+            "Images are read as PNG or JPEG, from a folder with one subfolder per class: name that"
+            " folder, with `--task images` if other files prevail in it."
+        )
+    return "Name the text itself, or move this file out of the folder."
 
 
 def _mode(path: Path) -> int:

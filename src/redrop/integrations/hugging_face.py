@@ -6,7 +6,8 @@ Everything is local: nothing is looked up in a network. Needs transformers (extr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,8 @@ def load_causal_lm(
             drop inside their kernels, where no site can be.
 
     Returns:
-        The model, in training mode.
+        The model, in training mode. What transformers warns of while it makes one without weights
+        is not shown: the same lines would come again for every run.
 
     Raises:
         UsageError: transformers is missing, there is no such folder or type, a setting is unknown
@@ -48,11 +50,11 @@ def load_causal_lm(
                 folder, local_files_only=True, **chosen
             )
             return _as_module(model)
-        if folder.is_dir() or folder.suffix == ".json":
-            config = _config_of_file(transformers, folder)
-        else:
-            config = _config_of_type(transformers, str(source))
-        with torch.random.fork_rng(devices=[]):
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+            if folder.is_dir() or folder.suffix == ".json":
+                config = _config_of_file(transformers, folder)
+            else:
+                config = _config_of_type(transformers, str(source))
             torch.manual_seed(seed)
             model = transformers.AutoModelForCausalLM.from_config(config, **chosen)
     except UsageError:
@@ -63,6 +65,18 @@ def load_causal_lm(
             f"{first_line(error)}."
         ) from error
     return _as_module(model)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Let transformers log nothing but errors in the block, and then what it did before."""
+    logging = _transformers().logging
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def vocab_size(model: nn.Module) -> int:

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from redrop import _core
 from redrop.errors import UsageError
-from redrop.kernels.attention_plan import AttentionPlan, empty_normalizer
+from redrop.kernels.attention_plan import AttentionPlan
+from redrop.kernels.attention_tensors import (
+    AttentionGradients,
+    AttentionInputs,
+    AttentionResult,
+    empty_normalizer,
+)
 from redrop.mask.threshold import ONE, scale
 from redrop.mask.window import check_window, whole
 
@@ -22,53 +28,41 @@ def supports(query: Tensor) -> bool:
     return query.device.type == "cpu" and query.dtype in STORAGE
 
 
-def forward(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, plan: AttentionPlan
-) -> tuple[Tensor, Tensor]:
-    """Return (out, normalizer) of attention with dropped weights.
+def forward(inputs: AttentionInputs, plan: AttentionPlan) -> AttentionResult:
+    """Attend with dropped weights.
 
     out = (keep_mask * softmax(scale * query key^T + attn_mask) / (1 - p)) value; a row that sees
-    no key gives zeros. `normalizer` is for `backward`: each row's largest score and the sum of
-    exp(score - largest).
-
-    Shape:
-        query (B, H, T, D), key (B, Hkv, S, D), value (B, Hkv, S, Dv) with H a multiple of Hkv;
-        attn_mask broadcastable to (B, H, T, S), boolean (True = may attend) or of query's dtype.
-        out (B, H, T, Dv), normalizer (B, H, T, 2) float32. Packed: query (tokens, H, D) and so
-        on, out (tokens, H, Dv), normalizer (tokens, H, 2).
+    no key gives zeros.
 
     Raises:
         UsageError: Shapes or dtypes that do not fit, or a window that the weights leave.
     """
-    query, key, value = (_with_dense_rows(x) for x in (query, key, value))
-    params = _params(query, key, value, attn_mask, plan)
+    inputs = _with_dense_rows(inputs)
+    params = _params(inputs, plan)
+    query, value_size = inputs.query, inputs.value.shape[-1]
     if plan.packed is None:
         B, H, T, _ = query.shape
         # (B, T, H, Dv) in memory: joining the heads afterwards is then free.
-        out = query.new_empty(B, T, H, value.shape[-1]).transpose(1, 2)
+        out = query.new_empty(B, T, H, value_size).transpose(1, 2)
     else:
         tokens, H, _ = query.shape
-        out = query.new_empty(tokens, H, value.shape[-1])
+        out = query.new_empty(tokens, H, value_size)
     normalizer = empty_normalizer(query)
     params.out, params.normalizer = _rows(out), _rows(normalizer)
     _core.attention_forward(params, plan.isa)
     if plan.threshold == ONE:
         out.zero_()
-    return out, normalizer
+    return AttentionResult(out, normalizer)
 
 
 def backward(
     grad_out: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    normalizer: Tensor,
-    attn_mask: Tensor | None,
+    inputs: AttentionInputs,
+    result: AttentionResult,
     plan: AttentionPlan,
     *,
     needs_mask_gradient: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+) -> AttentionGradients:
     """Return the gradients of query, key, value and, where asked, of an additive attn_mask.
 
     With W the weights after dropout and dS the gradient of the scores:
@@ -76,27 +70,22 @@ def backward(
     dQ = scale * dS K, dK = scale * dS^T Q, and the mask's gradient is dS summed over what it was
     broadcast over. Everything is rebuilt from the normalizer and the integers of `plan`.
     """
-    grad_query, grad_key, grad_value = (_gradient_like(x) for x in (query, key, value))
-    grad_mask = (
-        torch.zeros_like(attn_mask) if needs_mask_gradient and attn_mask is not None else None
-    )
+    grad_query, grad_key, grad_value = (_gradient_like(x) for x in inputs[:3])
+    attn_mask = inputs.attn_mask if needs_mask_gradient else None
     if plan.threshold == ONE:
-        return grad_query.zero_(), grad_key.zero_(), grad_value.zero_(), grad_mask
-    query, key, value, out, grad_out = (
-        _with_dense_rows(x) for x in (query, key, value, out, grad_out)
-    )
-    params = _params(query, key, value, attn_mask, plan)
-    params.out, params.normalizer, params.grad_out = (
-        _rows(out),
-        _rows(normalizer),
-        _rows(grad_out),
-    )
-    params.grad_query, params.grad_key = _rows(grad_query), _rows(grad_key)
-    params.grad_value = _rows(grad_value)
+        grad_mask = None if attn_mask is None else torch.zeros_like(attn_mask)
+        return AttentionGradients(
+            grad_query.zero_(), grad_key.zero_(), grad_value.zero_(), grad_mask
+        )
+    inputs = _with_dense_rows(inputs)
+    out, grad_out = _dense(result.out), _dense(grad_out)
+    params = _params(inputs, plan)
+    params.out, params.normalizer = _rows(out), _rows(result.normalizer)
+    params.grad_out, params.grad_query = _rows(grad_out), _rows(grad_query)
+    params.grad_key, params.grad_value = _rows(grad_key), _rows(grad_value)
     _core.attention_backward(params, plan.isa)
-    if grad_mask is not None and attn_mask is not None:
-        grad_mask = _mask_gradient(params, attn_mask, plan)
-    return grad_query, grad_key, grad_value, grad_mask
+    grad_mask = None if attn_mask is None else _mask_gradient(params, attn_mask, plan)
+    return AttentionGradients(grad_query, grad_key, grad_value, grad_mask)
 
 
 def _mask_gradient(params: _core.AttentionParams, attn_mask: Tensor, plan: AttentionPlan) -> Tensor:
@@ -113,7 +102,12 @@ def _mask_gradient(params: _core.AttentionParams, attn_mask: Tensor, plan: Atten
     return total.to(attn_mask.dtype).view(attn_mask.shape)
 
 
-def _with_dense_rows(x: Tensor) -> Tensor:
+def _with_dense_rows(inputs: AttentionInputs) -> AttentionInputs:
+    query, key, value, attn_mask = inputs
+    return AttentionInputs(_dense(query), _dense(key), _dense(value), attn_mask)
+
+
+def _dense(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous()
 
 
@@ -131,10 +125,9 @@ def _rows(x: Tensor) -> _core.AttentionTensor:
     return _core.AttentionTensor(x.data_ptr(), 0, x.stride(1), x.stride(0))
 
 
-def _params(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, plan: AttentionPlan
-) -> _core.AttentionParams:
-    _check_tensors(query, key, value, plan)
+def _params(inputs: AttentionInputs, plan: AttentionPlan) -> _core.AttentionParams:
+    _check_tensors(inputs, plan)
+    query, key, value, attn_mask = inputs
     heads = -3 if plan.packed is None else -2
     params = _core.AttentionParams()
     params.query, params.key, params.value = _rows(query), _rows(key), _rows(value)
@@ -194,10 +187,12 @@ def _set_mask(
     )
 
 
-def _check_tensors(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan) -> None:
+def _check_tensors(inputs: AttentionInputs, plan: AttentionPlan) -> None:
+    if plan.packed is not None:
+        plan.packed.check()  # the totals become addresses; they may have been traced, or changed
     dims = 4 if plan.packed is None else 3
-    tensors = {"query": query, "key": key, "value": value}
-    for name, x in tensors.items():
+    query, key, value, _ = inputs
+    for name, x in zip(AttentionInputs._fields, (query, key, value), strict=False):
         if x.ndim != dims or not supports(x) or x.dtype != query.dtype:
             raise UsageError(
                 f"`{name}` must be a float32 or bfloat16 CPU tensor of {dims} dimensions, of "

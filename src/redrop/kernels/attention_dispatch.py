@@ -7,6 +7,7 @@ from torch import Tensor
 
 from redrop.kernels import attention_eager
 from redrop.kernels.attention_plan import AttentionPlan
+from redrop.kernels.attention_tensors import AttentionGradients, AttentionInputs, AttentionResult
 from redrop.kernels.dispatch import BackendWarning
 
 try:
@@ -18,30 +19,19 @@ except ImportError:  # never built: redrop.kernels.dispatch says so for every ke
 class AttentionKernel(Protocol):
     """What every attention kernel offers; see `redrop.kernels.attention`."""
 
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None,
-        plan: AttentionPlan,
-    ) -> tuple[Tensor, Tensor]:
-        """Return (out, logsumexp)."""
+    def forward(self, inputs: AttentionInputs, plan: AttentionPlan) -> AttentionResult:
+        """Attend."""
 
     def backward(
         self,
         grad_out: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        out: Tensor,
-        logsumexp: Tensor,
-        attn_mask: Tensor | None,
+        inputs: AttentionInputs,
+        result: AttentionResult,
         plan: AttentionPlan,
         *,
         needs_mask_gradient: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return the gradients of query, key, value and the mask."""
+    ) -> AttentionGradients:
+        """Return the gradients of the inputs."""
 
 
 def select_attention(query: Tensor) -> AttentionKernel:

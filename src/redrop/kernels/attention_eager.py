@@ -11,56 +11,57 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from redrop.kernels.attention_plan import AttentionPlan, empty_normalizer
+from redrop.kernels.attention_plan import AttentionPlan
+from redrop.kernels.attention_tensors import (
+    AttentionGradients,
+    AttentionInputs,
+    AttentionResult,
+    empty_normalizer,
+)
 from redrop.kernels.eager import keep_mask
 from redrop.mask.threshold import ONE, scale
 from redrop.mask.window import Window, check_window, whole
 
 
-def forward(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, plan: AttentionPlan
-) -> tuple[Tensor, Tensor]:
-    """Return (out, normalizer); see `redrop.kernels.attention.forward`."""
+def forward(inputs: AttentionInputs, plan: AttentionPlan) -> AttentionResult:
+    """Attend; see `redrop.kernels.attention.forward`."""
     if plan.packed is not None:
-        return _forward_packed(query, key, value, attn_mask, plan)
+        return _forward_packed(inputs, plan)
+    query, key, value, attn_mask = inputs
     scores = _scores(query, key, attn_mask, plan)
     normalizer = _normalizer(scores)
     dropped = _drop(_weights(scores, normalizer), plan)
     out = dropped @ _for_heads(value, query).to(dropped.dtype)
-    return out.to(query.dtype), normalizer
+    return AttentionResult(out.to(query.dtype), normalizer)
 
 
 def backward(
     grad_out: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    normalizer: Tensor,
-    attn_mask: Tensor | None,
+    inputs: AttentionInputs,
+    result: AttentionResult,
     plan: AttentionPlan,
     *,
     needs_mask_gradient: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+) -> AttentionGradients:
     """Return the gradients; see `redrop.kernels.attention.backward`."""
+    needs_mask_gradient = needs_mask_gradient and inputs.attn_mask is not None
     if plan.packed is not None:
-        return _backward_packed(
-            grad_out, query, key, value, out, normalizer, attn_mask, plan, needs_mask_gradient
-        )
-    weights = _weights(_scores(query, key, attn_mask, plan), normalizer)
+        return _backward_packed(grad_out, inputs, result, plan, needs_mask_gradient)
+    query, key, value, attn_mask = inputs
+    weights = _weights(_scores(query, key, attn_mask, plan), result.normalizer)
     dtype = weights.dtype
     grad = grad_out.to(dtype)
     grad_value = _drop(weights, plan).mT @ grad
     grad_weights = _drop(grad @ _for_heads(value, query).to(dtype).mT, plan)
     # 0 * infinity: what a row cannot see has no gradient, whatever stands there.
-    delta = (grad * out.to(dtype)).sum(-1, keepdim=True)
+    delta = (grad * result.out.to(dtype)).sum(-1, keepdim=True)
     grad_scores = torch.where(weights == 0, 0.0, weights * (grad_weights - delta))
     grad_query = plan.scale * (grad_scores @ _for_heads(key, query).to(dtype))
     grad_key = plan.scale * (grad_scores.mT @ query.to(dtype))
     grad_mask = None
     if needs_mask_gradient and attn_mask is not None:
         grad_mask = grad_scores.sum_to_size(attn_mask.shape).to(attn_mask.dtype)
-    return (
+    return AttentionGradients(
         grad_query.to(query.dtype),
         _sum_group(grad_key, key).to(key.dtype),
         _sum_group(grad_value, value).to(value.dtype),
@@ -169,6 +170,7 @@ def _sequences(plan: AttentionPlan, heads: int) -> list[tuple[slice, slice, Atte
     """Return the query tokens, the key tokens and the plan of each packed sequence."""
     packed = plan.packed
     assert packed is not None
+    packed.check()
     queries, keys = packed.queries.tolist(), packed.keys.tolist()
     shape = (len(queries) - 1, heads, packed.max_queries, packed.max_keys)
     window = whole(shape) if plan.window is None else plan.window
@@ -202,44 +204,43 @@ def _mask_of(attn_mask: Tensor | None, b: int, q: slice, k: slice) -> Tensor | N
     return mask
 
 
-def _forward_packed(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, plan: AttentionPlan
-) -> tuple[Tensor, Tensor]:
+def _forward_packed(inputs: AttentionInputs, plan: AttentionPlan) -> AttentionResult:
+    query, key, value, attn_mask = inputs
     tokens, heads, _ = query.shape
     out = query.new_zeros(tokens, heads, value.shape[-1])
     normalizer = empty_normalizer(query)
     for b, (q, k, part) in enumerate(_sequences(plan, heads)):
         mask = _mask_of(attn_mask, b, q, k)
-        one, rows = forward(_batch(query, q), _batch(key, k), _batch(value, k), mask, part)
-        out[q] = one[0].transpose(0, 1)
-        normalizer[q] = rows[0].transpose(0, 1)
-    return out, normalizer
+        one = AttentionInputs(_batch(query, q), _batch(key, k), _batch(value, k), mask)
+        result = forward(one, part)
+        out[q] = result.out[0].transpose(0, 1)
+        normalizer[q] = result.normalizer[0].transpose(0, 1)
+    return AttentionResult(out, normalizer)
 
 
 def _backward_packed(
     grad_out: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    normalizer: Tensor,
-    attn_mask: Tensor | None,
+    inputs: AttentionInputs,
+    result: AttentionResult,
     plan: AttentionPlan,
     needs_mask_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+) -> AttentionGradients:
+    query, key, value, attn_mask = inputs
     grads = (torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value))
-    wants_mask = needs_mask_gradient and attn_mask is not None
-    grad_mask = torch.zeros_like(attn_mask) if wants_mask and attn_mask is not None else None
+    wanted = attn_mask if needs_mask_gradient else None
+    grad_mask = None if wanted is None else torch.zeros_like(wanted)
     for b, (q, k, part) in enumerate(_sequences(plan, query.shape[1])):
         mask = _mask_of(attn_mask, b, q, k)
         parts = backward(
-            *(_batch(grad_out, q), _batch(query, q), _batch(key, k), _batch(value, k)),
-            *(_batch(out, q), _batch(normalizer, q), mask, part),
-            needs_mask_gradient=wants_mask,
+            _batch(grad_out, q),
+            AttentionInputs(_batch(query, q), _batch(key, k), _batch(value, k), mask),
+            AttentionResult(_batch(result.out, q), _batch(result.normalizer, q)),
+            part,
+            needs_mask_gradient=needs_mask_gradient,
         )
         for grad, tokens, part_grad in zip(grads, (q, k, k), parts[:3], strict=True):
             grad[tokens] = part_grad[0].transpose(0, 1)
         into = _mask_of(grad_mask, b, q, k)
-        if into is not None and parts[3] is not None:
-            into += parts[3]
-    return (*grads, grad_mask)
+        if into is not None and parts.attn_mask is not None:
+            into += parts.attn_mask
+    return AttentionGradients(*grads, grad_mask)

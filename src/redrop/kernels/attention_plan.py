@@ -26,29 +26,47 @@ class Packed:
     max_keys: int
 
     def __post_init__(self) -> None:
-        for name, totals, tokens in (
+        if _has_values(self.queries) and _has_values(self.keys):  # else the kernels look, later
+            self.check()
+
+    def check(self) -> None:
+        """Refuse totals that are none.
+
+        Raises:
+            UsageError: They are not, or are not of one length.
+        """
+        for name, totals, longest in (
             ("queries", self.queries, self.max_queries),
             ("keys", self.keys, self.max_keys),
         ):
-            lengths = totals.diff()
-            sound = (
-                totals.dtype == torch.int64
-                and totals.ndim == 1
-                and totals.is_contiguous()
-                and len(totals) > 0
-                and int(totals[0]) == 0
-                and bool(((lengths >= 0) & (lengths <= tokens)).all())
-            )
-            if not sound:
+            if not _are_totals(totals, longest):
                 raise UsageError(
                     f"`{name}` must be rising int64 totals from 0, no sequence longer than "
-                    f"{tokens}; got {totals.dtype} {totals.tolist()}. Pass the cumulative lengths."
+                    f"{longest}; got {totals.dtype} {totals.tolist()}. Pass the cumulative lengths."
                 )
         if len(self.queries) != len(self.keys):
             raise UsageError(
                 "Packed queries and keys must hold the same number of sequences; got "
                 f"{len(self.queries) - 1} and {len(self.keys) - 1}. Pass two totals of one length."
             )
+
+
+def _are_totals(totals: Tensor, longest: int) -> bool:
+    if totals.dtype != torch.int64 or totals.ndim != 1 or not totals.is_contiguous():
+        return False
+    if len(totals) < 2:
+        return totals.tolist() == [0]
+    shortest_length, longest_length = totals.diff().aminmax()
+    return int(totals[0]) == 0 and int(shortest_length) >= 0 and int(longest_length) <= longest
+
+
+def _has_values(x: Tensor) -> bool:
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) is Tensor
+        and not x.is_meta
+        and torch._C._len_torch_dispatch_stack() == 0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +90,3 @@ class AttentionPlan:
     window: Window | None = None
     packed: Packed | None = None
     isa: str = ""
-
-
-def empty_normalizer(query: Tensor) -> Tensor:
-    """Make room for what normalizes each row: its largest score and sum(exp(score - largest)).
-
-    Shape:
-        (B, H, T, 2) for a query of (B, H, T, D), (tokens, H, 2) for packed sequences; float32, and
-        float64 for float64. A row that sees no key has (-infinity, 0).
-    """
-    dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    return query.new_empty(*query.shape[:-1], 2, dtype=dtype)

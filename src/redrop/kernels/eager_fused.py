@@ -15,13 +15,14 @@ from redrop.mask.threshold import scale
 
 def dropout_add(
     x: Tensor,
-    residual: Tensor,
+    residual: Tensor | None,
     mask: MaskPlan,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Return residual + (keep ? x / (1 - T / 2^32) : 0); see `redrop.kernels.residual`."""
-    keep = _keep(x, mask)
-    kept = torch.where(keep, _wide(x) * scale(mask.threshold), 0.0)
-    return (_wide(residual) + kept).to(x.dtype)
+    kept = torch.where(_keep(x, mask), _wide(x) * scale(mask.threshold), 0.0)
+    y = kept.to(dtype) if residual is None else (_wide(residual) + kept).to(residual.dtype)
+    return y.contiguous()
 
 
 def gelu_dropout(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from redrop.disk import write_atomically
+from redrop.errors import UsageError
 from redrop.lab.linker import PREFIX, import_map, modules_from
 from redrop.lab.models import embedded_models
 from redrop.lab.studies import find_studies, study_payload
@@ -23,9 +24,19 @@ def export(path: Path, folder: Path | None = None) -> None:
         folder: Of studies, or of one study; without it the page has no runs to show.
 
     Raises:
-        UsageError: A study is broken, or the file cannot be written.
+        UsageError: The folder is none, a study is broken, or the file cannot be written.
     """
+    check_folder(folder)
     write_atomically(path, page(folder))
+
+
+def check_folder(folder: Path | None) -> None:
+    """Raise UsageError unless what the lab is to look into is a folder, or nothing."""
+    if folder is not None and not folder.is_dir():
+        raise UsageError(
+            f"The lab looks into a folder of studies; `{folder}` is none. Check the path, or leave "
+            "it out."
+        )
 
 
 def page(folder: Path | None = None) -> str:

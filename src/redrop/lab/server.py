@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from redrop.errors import UsageError
+from redrop.lab.export import check_folder
 from redrop.lab.files import Files
 from redrop.lab.jobs import DATA, Trainer
 from redrop.lab.look import parse_look
@@ -158,8 +159,7 @@ def serve(
     Raises:
         UsageError: The port is taken, or the folder is none.
     """
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"The lab looks into a folder of studies; `{folder}` is none.")
+    check_folder(folder)
     model = None
     if hugging_face is not None:
         from redrop.lab.hugging_face import HuggingFaceModel  # loads torch and transformers

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from redrop.errors import UsageError
 from redrop.mask.key import mask_key
 from redrop.mask.reference import keep_mask
 from redrop.mask.window import Window
@@ -37,10 +38,16 @@ def replay(
         A boolean array, True where an element was kept.
 
     Raises:
-        UsageError: p outside [0, 1], an integer or a coordinate out of range.
+        UsageError: p outside [0, 1], an integer or a coordinate out of range, or no shape.
 
     >>> replay(seed=0, step=3, site="blocks.0.attention.weights", p=0.25, shape=(1, 1, 2, 4)).shape
     (1, 1, 2, 4)
     """
+    try:
+        sizes = tuple(shape)
+    except TypeError:
+        raise UsageError(
+            f"`shape` needs a size for each dimension; got {shape!r}. Pass ({shape!r},)."
+        ) from None
     key = mask_key(seed, step, site, pass_)
-    return keep_mask(key, p, shape, window=window, shared=shared)
+    return keep_mask(key, p, sizes, window=window, shared=shared)

@@ -15,12 +15,16 @@ def threshold(p: float) -> int:
         p: Probability that an element is dropped (not kept), 0 <= p <= 1.
 
     Raises:
-        UsageError: p is NaN or outside [0, 1].
+        UsageError: p is no number, NaN or outside [0, 1].
 
     >>> threshold(0.5), threshold(1.0) == 2**32
     (2147483648, True)
     """
-    if not 0.0 <= p <= 1.0:
+    try:
+        is_rate = 0.0 <= p <= 1.0
+    except TypeError:
+        raise UsageError(f"`p` must be a number in [0, 1]; got {p!r}. Pass a float.") from None
+    if not is_rate:
         raise UsageError(f"`p` must lie in [0, 1]; got {p}.{_advice(p)}")
     return math.floor(p * ONE)
 
@@ -37,6 +41,6 @@ def scale(threshold: int) -> float:
 
 
 def _advice(p: float) -> str:
-    if 1.0 < p <= 100.0:
+    if 2.0 <= p <= 100.0:  # 1.5 is rather a slip than one and a half per cent
         return f" A percentage? Pass {p / 100:g}."
     return " Pass the share of elements to drop, 0 for none."

@@ -54,9 +54,9 @@ class Attention(SubLayer):
         return before_BHTT, self.weights(before_BHTT)
 
     def _split_heads(self, x_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        qkv_BTHD = self.qkv(x_BTC).unflatten(2, (3, self.heads, -1))
-        q_BHTD, k_BHTD, v_BHTD = qkv_BTHD.permute(2, 0, 3, 1, 4).unbind(0)
-        return q_BHTD, k_BHTD, v_BHTD
+        # Unbound before it is transposed: so the gradients are laid side by side in one copy.
+        q_BTHD, k_BTHD, v_BTHD = self.qkv(x_BTC).unflatten(2, (3, self.heads, -1)).unbind(2)
+        return q_BTHD.transpose(1, 2), k_BTHD.transpose(1, 2), v_BTHD.transpose(1, 2)
 
 
 def attend(

@@ -19,7 +19,8 @@ from redrop.nn import TokenDropout, drop_path_rates
 class Block(nn.Module):
     """Attention, then feed-forward, each with its residual connection.
 
-    pre-norm:  x = x + f(norm(x));  post-norm:  x = norm(x + f(x)).
+    pre-norm:  x = x + f(norm(x));  post-norm:  x = norm(x + f(x));  norm layer "none":
+    x = x + f(x).
 
     Args:
         config: Of the whole network.
@@ -77,7 +78,7 @@ def stack(config: TransformerConfig | VisionTransformerConfig, *, is_causal: boo
 
 
 def final_norm(config: TransformerConfig | VisionTransformerConfig) -> nn.Module:
-    """Return the norm behind the last block: post-norm blocks end in one already."""
+    """Return the norm behind the last block: post-norm blocks end in one, if there is any."""
     if config.norm == "post":
         return nn.Identity()
     return norm_layer(config.norm_layer, config.width)

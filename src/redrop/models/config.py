@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 Norm = Literal["pre", "post"]
-NormLayer = Literal["layernorm", "rmsnorm"]
+NormLayer = Literal["layernorm", "rmsnorm", "none"]
 Init = Literal["gpt2", "xavier", "kaiming", "torch"]
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 
@@ -51,9 +51,12 @@ class TransformerConfig:
         layers: Number of blocks.
         heads: Attention heads; they divide the width.
         context: Most tokens the model reads in a row.
-        norm: "pre" normalises what goes into a sub-layer, "post" the sum that comes after it.
+        norm: "pre" normalises what goes into a sub-layer, "post" the sum that comes after it;
+            where `norm_layer` is "none", both are the same network.
         tie_embeddings: Use the token embedding as the output layer too.
-        norm_layer: "layernorm" takes off the mean and divides, "rmsnorm" only divides.
+        norm_layer: "layernorm" takes off the mean and divides, "rmsnorm" only divides, "none" does
+            nothing anywhere. The size of the signal is then that of the initial weights: "gpt2"
+            counts on norms and makes it small, "xavier" keeps it.
         residual: Add each sub-layer to its input; without it the sub-layers are a plain chain.
         init: Rule of the initial weights, see `redrop.models.init`.
         dropout: Rate of each kind of site.
@@ -135,8 +138,11 @@ class VisionTransformerConfig:
         width: Channels of the residual stream.
         layers: Number of blocks.
         heads: Attention heads; they divide the width.
-        norm: "pre" normalises what goes into a sub-layer, "post" the sum that comes after it.
-        norm_layer: "layernorm" takes off the mean and divides, "rmsnorm" only divides.
+        norm: "pre" normalises what goes into a sub-layer, "post" the sum that comes after it;
+            where `norm_layer` is "none", both are the same network.
+        norm_layer: "layernorm" takes off the mean and divides, "rmsnorm" only divides, "none" does
+            nothing anywhere. The size of the signal is then that of the initial weights: "gpt2"
+            counts on norms and makes it small, "xavier" keeps it.
         residual: Add each sub-layer to its input; without it the sub-layers are a plain chain.
         init: Rule of the initial weights, see `redrop.models.init`.
         dropout: Rate of each kind of site.
@@ -213,7 +219,7 @@ class MLPConfig:
         width: Of the hidden layers; in the modern network, of the residual stream.
         layers: Hidden dense layers of the old network, blocks of the modern one.
         activation: "relu", "gelu", "silu" or "tanh".
-        norm_layer: "layernorm" or "rmsnorm"; modern only.
+        norm_layer: "layernorm", "rmsnorm" or "none"; the old network has none whatever it says.
         residual: Add each block to its input; modern only.
         init: Rule of the initial weights, see `redrop.models.init`.
         dropout: Rate of each kind of site. The old network as it is often drawn has
@@ -252,7 +258,7 @@ class MLPConfig:
             norm_layer=NormLayer,
             init=Init,
         )
-        if self.network == "old" and (self.norm_layer != "layernorm" or not self.residual):
+        if self.network == "old" and (self.norm_layer == "rmsnorm" or not self.residual):
             raise UsageError(
                 "The old network has neither norm nor residual connection; got `norm_layer` "
                 f"{self.norm_layer!r} and `residual` {self.residual}. Leave both out."

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from redrop.nn import Dropout
 from redrop.ops import dropout_add, gelu_dropout
+from redrop.ops.residual import is_addable
 
 FUSED_GELU = torch.float32
 """The dtype in which one kernel for activation and dropout is the faster way. In bfloat16 PyTorch's
@@ -20,15 +21,17 @@ activation and our dropout after it take less time than the kernel, whose arithm
 def add_dropped(residual: Tensor, branch: Tensor, site: Dropout) -> Tensor:
     """Return residual + site(branch) of a fusable site, in one pass.
 
-    Under autocast the branch is bfloat16 and the residual stream float32: the branch is widened
-    first, which is exact.
+    Under autocast the branch is bfloat16 and the residual stream float32, which the operator adds
+    as they are. Dtypes that it does not take together meet in that of the stream.
 
     >>> add_dropped(torch.ones(2), torch.ones(2), Dropout(1.0))
     tensor([1., 1.])
     """
     mask = site.next_mask()
     window = mask.window(branch.shape)
-    return dropout_add(branch.to(residual.dtype), residual, mask.key, site.p, window=window)
+    if not is_addable(branch.dtype, residual.dtype):
+        branch = branch.to(residual.dtype)
+    return dropout_add(branch, residual, mask.key, site.p, window=window)
 
 
 def dropped_gelu(x: Tensor, site: Dropout) -> Tensor:

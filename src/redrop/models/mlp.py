@@ -86,7 +86,7 @@ class OldMLP(nn.Module):
 
 
 class ModernBlock(nn.Module):
-    """x + feed_forward(norm(x)).
+    """x + feed_forward(norm(x)); norm layer "none": x + feed_forward(x).
 
     Sites:
         Those of `feed_forward`; `drop_path` drops the branch of single samples, `layer_drop` skips

@@ -13,7 +13,7 @@ def norm_layer(name: NormLayer, width: int) -> nn.Module:
     """Return a layer that normalises the last dimension, of size `width`.
 
     "layernorm": (x − mean) / √(variance + ε) · gain + bias;  "rmsnorm": x / √(mean of x² + ε) ·
-    gain.
+    gain;  "none": x, without parameters.
 
     References:
         Ba, Kiros, Hinton: Layer Normalization, 2016. https://arxiv.org/abs/1607.06450
@@ -22,7 +22,11 @@ def norm_layer(name: NormLayer, width: int) -> nn.Module:
 
     >>> norm_layer("rmsnorm", 4)
     RMSNorm((4,), eps=1e-05, elementwise_affine=True)
+    >>> norm_layer("none", 4)
+    Identity()
     """
+    if name == "none":
+        return nn.Identity()
     layers = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm}
     layer: nn.Module = layers[name](width, eps=EPSILON)
     return layer

@@ -86,7 +86,7 @@ def _alpha_dropout(
     gain = math.sqrt((1.0 - rate) / (1.0 + rate * SATURATION**2))  # a (1 - p)
     # In float64: with the shift by α' float32 would have over twice the error of torch's formula.
     wide = x.to(torch.float64, copy=True).add_(SATURATION)
-    wide = dropout(wide, key, p, window=window, shared=shared, inplace=True)
+    wide = dropout(wide, key, p, window=window, shared=shared, inplace=isinstance(key, int))
     y = wide.sub_(SATURATION).mul_(gain).to(x.dtype)
     return x.copy_(y) if inplace else y
 

@@ -1,5 +1,6 @@
 """Attach a model to a run: name its sites, give it a seed and a step, make its masks replayable."""
 
+import operator
 import warnings
 
 import torch
@@ -26,19 +27,26 @@ def attach(model: torch.nn.Module, *, seed: int) -> RunState:
         it each training forward of the model counts as one step.
 
     Raises:
-        UsageError: The seed is out of range, the model has no site, or two sites' names collide.
+        UsageError: The seed is out of range, the model is no module or has no site, or two sites'
+            names collide.
 
     >>> from redrop.nn import Dropout
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 4), Dropout(0.5))
     >>> attach(model, seed=1)
     RunState(seed=1, step=0, sites=1)
     """
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(f"`model` must be a torch.nn.Module; got {model!r}. Pass the model.")
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise UsageError(f"`seed` must be an integer; got {seed!r}. Pass an int.") from None
     mask_key(seed, 0, 0)  # refuses a seed out of range
     found = {name: m for name, m in model.named_modules() if isinstance(m, SiteModule)}
     if not found:
         raise UsageError(
             f"A model to attach needs a dropout layer of redrop.nn; {type(model).__name__} has "
-            "none. Use redrop.nn.Dropout in place of torch.nn.Dropout."
+            f"none. {_how_to_get_sites(model)}"
         )
     _warn_of_plain_dropout(model)
     state = RunState(seed)
@@ -75,14 +83,38 @@ def _refuse_collision(state: RunState) -> None:
             )
 
 
+def _how_to_get_sites(model: torch.nn.Module) -> str:
+    if any("named_modules" in module.__dict__ for module in model.modules()):  # a conversion's
+        return (
+            "It is converted, but calls of functions become sites only when a forward makes them: "
+            "call redrop.integrations.find_sites(model, example_inputs) first, or "
+            "convert(model, example_inputs)."
+        )
+    if _plain_dropout(model):
+        return (
+            "Use redrop.nn.Dropout in place of torch.nn.Dropout, or call "
+            "redrop.integrations.convert(model) first."
+        )
+    return (
+        "Add redrop.nn.Dropout; or if its forwards call functions that drop (F.dropout, "
+        "scaled_dot_product_attention), call redrop.integrations.convert(model, example_inputs) "
+        "first."
+    )
+
+
 def _warn_of_plain_dropout(model: torch.nn.Module) -> None:
-    plain = [name for name, module in model.named_modules() if _drops_outside(module)]
+    plain = _plain_dropout(model)
     if plain:
         warnings.warn(
             f"{len(plain)} dropout layers are torch's own and stay outside the run, so their masks "
-            f"cannot be replayed: {', '.join(plain[:3])}{', …' if len(plain) > 3 else ''}.",
+            f"cannot be replayed: {', '.join(plain[:3])}{', …' if len(plain) > 3 else ''}. Use "
+            "redrop.nn.Dropout, or call redrop.integrations.convert(model) before attaching.",
             stacklevel=3,
         )
+
+
+def _plain_dropout(model: torch.nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if _drops_outside(module)]
 
 
 def _drops_outside(module: torch.nn.Module) -> bool:

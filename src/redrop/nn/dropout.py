@@ -6,6 +6,7 @@ from torch import Tensor
 from redrop.mask.threshold import threshold
 from redrop.nn.module import SiteModule
 from redrop.ops.dropout import dropout
+from redrop.ops.plain import refuse_unusable
 
 
 class Dropout(SiteModule, torch.nn.Dropout):
@@ -23,10 +24,17 @@ class Dropout(SiteModule, torch.nn.Dropout):
     Randomness:
         Decided by one key. Attached to a run (`redrop.attach`), the key follows from (seed, step,
         pass, the module's qualified name) and the mask can be replayed. Otherwise the key is drawn
-        from torch's default generator, so that `torch.manual_seed` makes it repeatable.
+        from torch's default generator, so that `torch.manual_seed` makes it repeatable; a compiled
+        graph draws it in another way, so compiled and eager runs agree only where they are
+        attached. Under `torch.vmap`, "same" is one use of the layer; "different" is a use for each
+        sample, in their order, as a loop over the samples would make them.
+
+    Limits:
+        TorchScript cannot run it (`torch.jit.script` is refused), nor can torch.compile where a
+        transform of torch.func is inside the compiled function.
 
     Raises:
-        UsageError: p is NaN or outside [0, 1].
+        UsageError: p is NaN or outside [0, 1], or the input is no dense tensor.
 
     References:
         Srivastava et al.: Dropout. JMLR 15, 2014. https://jmlr.org/papers/v15/srivastava14a.html
@@ -48,6 +56,9 @@ class Dropout(SiteModule, torch.nn.Dropout):
         if not self.training or self.p == 0.0:
             return input
         mask = self.next_mask()
-        return dropout(
-            input, mask.key, self.p, window=mask.window(input.shape), inplace=self.inplace
-        )
+        try:
+            window = mask.window(input.shape)
+        except (AttributeError, RuntimeError):
+            refuse_unusable(input)
+            raise
+        return dropout(input, mask.key, self.p, window=window, inplace=self.inplace)

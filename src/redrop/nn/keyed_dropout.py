@@ -9,6 +9,7 @@ from redrop.errors import UsageError
 from redrop.mask.threshold import threshold
 from redrop.mask.window import Window
 from redrop.nn.module import SiteModule
+from redrop.ops.plain import refuse_unusable
 
 
 class KeyedFunction(Protocol):
@@ -57,7 +58,11 @@ class KeyedDropout(SiteModule, torch.nn.modules.dropout._DropoutNd):
         """Drop in training mode; return the very same tensor in eval mode or for p = 0."""
         if not self.training or self.p == 0.0:
             return input
-        return self.drop(input)
+        try:
+            return self.drop(input)
+        except (AttributeError, RuntimeError):
+            refuse_unusable(input)
+            raise
 
     def drop(self, x: Tensor) -> Tensor:
         """Return the function of `x` and the next mask of this site, whatever the mode."""

@@ -122,7 +122,7 @@ def mc_samples(
             "MC dropout needs a dropout layer with a rate above 0; "
             f"{type(model).__name__} has none. Train it with dropout, or use an ensemble."
         )
-    seed = draw() if seed is None else seed
+    seed = int(draw()) if seed is None else seed
     mask_key(seed, 0, 0)  # refuses a seed out of range
     is_stepwise = any(isinstance(module, (DropConnect, LayerDrop)) for module in active.values())
     rows_per_step = len(x) if is_stepwise else passes * len(x)

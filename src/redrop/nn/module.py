@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
+from redrop.errors import UsageError
 from redrop.mask.reference import keep_mask
 from redrop.nn.site import NextMask, Site, draw, is_traced
 
@@ -38,6 +40,17 @@ class SiteModule(torch.nn.Module):
             UsageError: The layer has no rule for that number of dimensions.
         """
         return ()
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Be asked by torch.jit.script, which cannot follow the choice of a mask.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(
+            f"TorchScript cannot run the layers of redrop; got {type(self).__name__}. Use "
+            "torch.compile, or trace the model in eval mode with torch.jit.trace."
+        )
 
     def mask_of(self, key: int, p: float, shape: Sequence[int]) -> Tensor:
         """Return what a tensor of `shape` meets here under `key`: by default its keep mask."""

@@ -47,7 +47,13 @@ def replay(
     if site not in sites:
         known = ", ".join(sites) or "none: attach the model with `redrop.attach(model, seed=…)`"
         raise UsageError(f"`site` must name a site of the model; got {site!r}. Sites: {known}.")
+    try:
+        sizes = tuple(shape)
+    except TypeError:
+        raise UsageError(
+            f"`shape` must have one size per dimension; got {shape!r}. Pass ({shape!r},)."
+        ) from None
     module = sites[site]
     assert module.site is not None  # by the selection above
     key = mask_key(module.site.state.seed, step, site, pass_)
-    return module.mask_of(key, module.p if p is None else p, shape)
+    return module.mask_of(key, module.p if p is None else p, sizes)

@@ -20,7 +20,8 @@ from redrop.errors import UsageError
 from redrop.mask.key import mask_key, site_id
 from redrop.mask.window import Window
 from redrop.nn.state import RunState
-from redrop.ops.key import traced_mask_key
+from redrop.nn.vmapped import all_of, draw_under_transform, one_in_each
+from redrop.ops.key import signed, traced_mask_key
 
 TICKETS_KEPT = 256
 """Uses of one site that a later recomputation can still find; more than any step recomputes."""
@@ -60,6 +61,8 @@ class Site:
             self.passes += 1
             return NextMask(key, state.sample_offset)
         ticket = draw()
+        if not isinstance(ticket, int):
+            return self._mask_in_each(all_of(ticket))
         if is_recomputing():
             return self._recall(ticket)
         mask = NextMask(mask_key(state.seed, state.step, self.id, self.passes), state.sample_offset)
@@ -68,6 +71,22 @@ class Site:
         if len(self._tickets) > TICKETS_KEPT:
             self._tickets.popitem(last=False)
         return mask
+
+    def _mask_in_each(self, numbers: Tensor) -> NextMask:
+        """Return the masks of a use by samples that differ under torch.vmap: a pass for each."""
+        state, ticket = self.state, int(numbers.sum())
+        if is_recomputing():
+            mask = self._recall(ticket)
+        else:
+            passes = range(self.passes, self.passes + numbers.numel())
+            keys = [signed(mask_key(state.seed, state.step, self.id, pass_)) for pass_ in passes]
+            key = torch.tensor(keys, dtype=torch.int64, device="cpu").view(numbers.shape)
+            mask = NextMask(key, state.sample_offset)
+            self.passes = passes.stop
+            self._tickets[ticket] = mask
+            if len(self._tickets) > TICKETS_KEPT:
+                self._tickets.popitem(last=False)
+        return NextMask(one_in_each(torch.as_tensor(mask.key)), mask.sample_offset)
 
     def _recall(self, ticket: int) -> NextMask:
         if ticket not in self._tickets:
@@ -91,9 +110,19 @@ class _Ticket(threading.local):
 _ticket = _Ticket()
 
 
-def draw() -> int:
-    """Draw 63 bits from torch's default generator (the one that `torch.manual_seed` seeds)."""
-    return int(_ticket.tensor.random_().item())
+def draw() -> int | Tensor:
+    """Draw 63 bits from torch's default generator (the one that `torch.manual_seed` seeds).
+
+    Under torch.vmap with samples that differ it is a tensor that stands for a number in each.
+    """
+    try:
+        return int(_ticket.tensor.random_().item())
+    except RuntimeError:
+        if not torch._C._are_functorch_transforms_active():
+            raise
+        # A transform of torch.func lets nobody write into a tensor from outside. To ask before, not
+        # after, would cost every draw.
+        return draw_under_transform(_ticket.tensor)
 
 
 def is_traced() -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from redrop.errors import UsageError
 
@@ -63,7 +65,7 @@ class RunState:
                 f"step {step} and sample_offset {sample_offset}."
             )
         self._counts_forwards = False
-        self._step.fill_(step)
+        _write(self._step.fill_, step)
         self.sample_offset = sample_offset
         self._restart_passes()
 
@@ -72,7 +74,7 @@ class RunState:
         if not self._counts_forwards:
             return
         if self._has_begun:
-            self._step.add_(1)
+            _write(self._step.add_, 1)
         self._has_begun = True
         self._restart_passes()
 
@@ -82,3 +84,12 @@ class RunState:
 
     def __repr__(self) -> str:
         return f"RunState(seed={self.seed}, step={self.step}, sites={len(self.sites)})"
+
+
+def _write(change: Callable[[int], torch.Tensor], number: int) -> None:
+    """Write into a tensor of the run, which a transform of torch.func forbids those inside it."""
+    if torch._C._are_functorch_transforms_active():
+        with temporarily_clear_interpreter_stack():
+            change(number)
+    else:
+        change(number)

@@ -14,13 +14,13 @@ from torch import Tensor
 from redrop.errors import UsageError
 from redrop.kernels.attention_dispatch import select_attention
 from redrop.kernels.attention_plan import AttentionPlan, Packed
+from redrop.kernels.attention_tensors import AttentionInputs, AttentionResult
 from redrop.mask.threshold import threshold
 from redrop.mask.window import Window
-from redrop.ops import attention_operator  # noqa: F401 - defines torch.ops.redrop.attention
 from redrop.ops.attention_composite import composite, composite_gradients
-from redrop.ops.key import as_key_tensor
+from redrop.ops.attention_operator import as_call
+from redrop.ops.attention_transform import AttentionUnderGrad, only_gradients
 from redrop.ops.plain import is_plain
-from redrop.ops.window import to_schema
 
 
 def attention(
@@ -53,7 +53,8 @@ def attention(
         enable_gqa: Let groups of query heads share a key head.
         mask_key: Of the dropout mask, from `redrop.mask.mask_key`; a 0-d tensor where it is traced.
         window: Where the weights (B, H, T, S) stand in those of the whole job.
-        packed: Where sequences begin that stand one behind the other without padding.
+        packed: Where sequences begin that stand one behind the other without padding; traced, the
+            totals are looked at when the graph runs.
 
     Returns:
         (B, H, T, Dv); packed: (tokens, H, Dv).
@@ -81,19 +82,16 @@ def attention(
         window=window,
         packed=packed,
     )
+    inputs = AttentionInputs(query, key, value, attn_mask)
     if all(map(is_plain, (query, key, value))) and isinstance(mask_key, int):
-        out: Tensor = _Attention.apply(query, key, value, attn_mask, plan)
+        out: Tensor = _Attention.apply(*inputs, plan)
         return out
-    if torch._C._are_functorch_transforms_active():
-        named = mask_key if isinstance(mask_key, Tensor) else None
-        return composite(query, key, value, attn_mask, plan, named)
-    if packed is not None:
-        raise UsageError("Packed attention cannot be traced yet. Compile around it, or pad.")
-    sizes, offset = to_schema(window)
-    out, _ = torch.ops.redrop.attention(
-        *(query, key, value, attn_mask, as_key_tensor(mask_key)),
-        *(dropped_below, is_causal, factor, sizes, offset),
-    )
+    if not torch._C._are_functorch_transforms_active():
+        out, _ = torch.ops.redrop.attention(*as_call(inputs, mask_key, plan))
+    elif only_gradients():
+        out, _ = AttentionUnderGrad.apply(*as_call(inputs, mask_key, plan))
+    else:
+        out = composite(inputs, plan, mask_key if isinstance(mask_key, Tensor) else None)
     return out
 
 
@@ -101,27 +99,20 @@ class _Attention(torch.autograd.Function):
     """Attention of plain tensors."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None,
-        plan: AttentionPlan,
-    ) -> Tensor:
-        out, normalizer = select_attention(query).forward(query, key, value, attn_mask, plan)
-        ctx.plan = plan
-        ctx.save_for_backward(query, key, value, attn_mask, out, normalizer)
-        return out
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        inputs, ctx.plan = AttentionInputs(*arguments[:-1]), arguments[-1]
+        result = select_attention(inputs.query).forward(inputs, ctx.plan)
+        ctx.save_for_backward(*inputs, *result)
+        return result.out
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, attn_mask, out, normalizer = ctx.saved_tensors
+        *tensors, out, normalizer = ctx.saved_tensors
+        inputs, plan = AttentionInputs(*tensors), ctx.plan
         if torch.is_grad_enabled():  # to be differentiated once more: through plain PyTorch
-            inputs = (query, key, value, attn_mask)
-            return *composite_gradients(inputs, grad_out, ctx.plan, ctx.needs_input_grad), None
-        gradients = select_attention(query).backward(
-            *(grad_out, query, key, value, out, normalizer, attn_mask, ctx.plan),
+            return *composite_gradients(inputs, grad_out, plan, ctx.needs_input_grad), None
+        gradients = select_attention(inputs.query).backward(
+            *(grad_out, inputs, AttentionResult(out, normalizer), plan),
             needs_mask_gradient=ctx.needs_input_grad[3],
         )
         return *gradients, None

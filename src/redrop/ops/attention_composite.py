@@ -1,7 +1,7 @@
 """Attention out of single differentiable operations, T x S in memory.
 
-It serves where the fused kernels cannot: second derivatives, torch.func, and weights that somebody
-goes on computing with.
+It serves where the fused kernels cannot: second derivatives, what torch.func has beside gradients
+(vmap, jvp, jacobians), and weights that somebody goes on computing with.
 """
 
 import torch
@@ -9,31 +9,25 @@ from torch import Tensor
 
 from redrop.errors import UsageError
 from redrop.kernels.attention_plan import AttentionPlan
+from redrop.kernels.attention_tensors import AttentionInputs
 from redrop.mask.threshold import ONE
 from redrop.ops.dropout import dropout
 
 
 def composite(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None,
-    plan: AttentionPlan,
-    mask_key: Tensor | None = None,
+    inputs: AttentionInputs, plan: AttentionPlan, mask_key: Tensor | None = None
 ) -> Tensor:
     """Return what the kernels return, by operations that can be differentiated again.
 
     Args:
-        query: As `key`, `value` and `attn_mask` as the kernels take them.
-        key: See `query`.
-        value: See `query`.
-        attn_mask: See `query`.
+        inputs: As the kernels take them.
         plan: Of the call.
         mask_key: In place of the plan's key where it is a tensor.
 
     Raises:
         UsageError: Sequences are packed.
     """
+    query, key, value, attn_mask = inputs
     _, dropped = composite_weights(query, key, attn_mask, plan, mask_key)
     return dropped @ _for_heads(value, query)
 
@@ -45,7 +39,7 @@ def composite_weights(
     plan: AttentionPlan,
     mask_key: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the weights (B, H, T, S) before and after dropout; arguments are `composite`'s.
+    """Return the weights (B, H, T, S) before and after dropout; for the rest see `composite`.
 
     Raises:
         UsageError: Sequences are packed.
@@ -68,7 +62,7 @@ def composite_weights(
 
 
 def composite_gradients(
-    inputs: tuple[Tensor, Tensor, Tensor, Tensor | None],
+    inputs: AttentionInputs,
     grad_out: Tensor,
     plan: AttentionPlan,
     needs: tuple[bool, ...],
@@ -76,14 +70,14 @@ def composite_gradients(
     """Return the gradients of those inputs that need one, as a graph for the next derivative.
 
     Args:
-        inputs: Query, key, value and mask.
+        inputs: Of the call.
         grad_out: Of the output.
         plan: Of the call.
         needs: Which inputs need a gradient; only the first four are looked at.
     """
     wanted = [x for x, is_needed in zip(inputs, needs, strict=False) if is_needed and x is not None]
     gradients = iter(
-        torch.autograd.grad(composite(*inputs, plan), wanted, grad_out, create_graph=True)
+        torch.autograd.grad(composite(inputs, plan), wanted, grad_out, create_graph=True)
     )
     return [next(gradients) if is_needed else None for is_needed in needs[: len(inputs)]]
 

@@ -10,6 +10,7 @@ from redrop.errors import UsageError
 from redrop.kernels import attention_eager
 from redrop.kernels.attention_dispatch import select_attention
 from redrop.kernels.attention_plan import AttentionPlan
+from redrop.kernels.attention_tensors import AttentionInputs
 from redrop.mask.threshold import threshold
 from redrop.mask.window import Window
 from redrop.ops.attention_composite import composite_weights
@@ -66,7 +67,7 @@ def attention_weights(
     plan = _plan(query, is_causal, scale, dropout_p, mask_key, window)
     # Wanted is only what normalizes each row: the narrowest value will do.
     _, normalizer = select_attention(query).forward(
-        query, key, key[..., :1], attn_mask, replace(plan, threshold=0)
+        AttentionInputs(query, key, key[..., :1], attn_mask), replace(plan, threshold=0)
     )
     return attention_eager.weights(query, key, attn_mask, normalizer, plan, chosen)
 

@@ -20,7 +20,7 @@ from redrop.kernels.dispatch import select
 from redrop.mask.threshold import ONE, threshold
 from redrop.mask.window import Window
 from redrop.ops.key import as_key_tensor
-from redrop.ops.plain import is_plain
+from redrop.ops.plain import is_plain, refuse_unusable
 from redrop.ops.transform import DropoutUnderTransform
 from redrop.ops.window import from_schema, to_schema
 
@@ -60,7 +60,8 @@ def dropout(
         A tensor like `x`; differentiable any number of times.
 
     Raises:
-        UsageError: p outside [0, 1], a dtype without dropout, a window that `x` leaves.
+        UsageError: p outside [0, 1], a dtype without dropout, a window that `x` leaves, or `x` is
+            no dense tensor.
 
     References:
         Srivastava et al.: Dropout. JMLR 15, 2014. https://jmlr.org/papers/v15/srivastava14a.html
@@ -81,7 +82,12 @@ def dropout(
         y = DropoutUnderTransform.apply(x, key, p, window, tuple(shared), dropout)
         return x.copy_(y) if inplace else y
     sizes, offset = to_schema(window)
-    y = torch.ops.redrop.dropout(x, as_key_tensor(key), dropped_below, sizes, offset, list(shared))
+    where = (as_key_tensor(key), dropped_below, sizes, offset, list(shared))
+    try:
+        y = torch.ops.redrop.dropout(x, *where)
+    except RuntimeError:
+        refuse_unusable(x)
+        raise
     return x.copy_(y) if inplace else y
 
 
@@ -107,7 +113,11 @@ def _run(x: Tensor, mask: Mask, inplace: bool) -> Tensor:
     key, threshold, window, shared = mask
     if threshold == ONE:
         return x.zero_() if inplace else torch.zeros_like(x)
-    return select(x).dropout(x, key, threshold, window, shared, x if inplace else None)
+    try:
+        return select(x).dropout(x, key, threshold, window, shared, x if inplace else None)
+    except RuntimeError:
+        refuse_unusable(x)
+        raise
 
 
 @torch.library.impl(_library, "dropout", "CompositeExplicitAutograd")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from redrop.errors import UsageError
+
 
 def is_plain(x: Tensor) -> bool:
     """Say whether a tensor holds values here and now: kernels may be called on it directly."""
@@ -13,3 +15,21 @@ def is_plain(x: Tensor) -> bool:
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch._C._are_functorch_transforms_active()
     )
+
+
+def refuse_unusable(x: object) -> None:
+    """Refuse what is no dense tensor; called where something has failed, so that it costs nothing.
+
+    Raises:
+        UsageError: `x` is no tensor, a nested one or a sparse one.
+    """
+    if not isinstance(x, Tensor):
+        rule, came, advice = "a tensor", type(x).__name__, "Convert it with torch.as_tensor"
+    elif x.is_nested:
+        rule, came = "a dense tensor", "a nested one"
+        advice = "Pad it with torch.nested.to_padded_tensor(x, 0.0)"
+    elif x.layout != torch.strided:
+        rule, came, advice = "a dense tensor", f"{x.layout}", "Convert it with x.to_dense()"
+    else:
+        return
+    raise UsageError(f"Dropout takes {rule}; got {came}. {advice}.")

@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from redrop.report.export import study_names
-from redrop.report.table import NOTHING
+from redrop.report.markdown import bullets
+from redrop.report.table import NOTHING, markdown_rows
 from redrop.study.records import Study
 from redrop.study.statistics import Outcome, paired_differences
 from redrop.study.verdict import Comparison, Verdict, judge
@@ -37,6 +38,14 @@ _NEEDS = {"Data": 110, "Turning point": 90, "Seeds": 75, "Epochs": 75}
 
 NUMBERS = frozenset({"Epochs", "Difference", "Seeds"})
 """Columns of numbers: they stand at the right."""
+
+_CHOICE = "recommended, or lowest validation loss"
+"""How the best arm of a study is chosen."""
+
+HEADINGS = tuple(
+    (title, title not in NUMBERS, _CHOICE if title == "Best arm" else "") for title in TITLES
+)
+"""Each title, whether its column holds text, and its second line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,13 +134,15 @@ class StudyComparison:
 
     @property
     def headline(self) -> str:
-        """In how many of the studies an arm beats its baseline."""
+        """In how many of the studies an arm beats its baseline, and how many have no verdict."""
         better = sum(_pays(row) for row in self.rows)
         total = len(self.rows)
+        open_ = sum(row.verdict.recommended is None for row in self.rows)
+        rest = f"; {open_} {'has' if open_ == 1 else 'have'} no verdict" if open_ else ""
         if better == 0:
-            return f"In none of {total} studies does an arm beat its baseline"
+            return f"In none of {total} studies is an arm shown to beat its baseline{rest}"
         share = "all" if better == total else str(better)
-        return f"In {share} of {total} studies an arm beats its baseline"
+        return f"In {share} of {total} studies an arm is shown to beat its baseline{rest}"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -139,6 +150,8 @@ class StudyComparison:
         shares = sorted({row.study.plan.confidence for row in self.rows})
         said = " or ".join(f"{100 * share:g} %" for share in shares)
         notes = [
+            "The best arm of a study is the one that its verdict recommends; where it "
+            "recommends none but the baseline, the one with the lowest validation loss.",
             "Each difference is that study's best arm minus its own baseline at the same seed, at "
             "the best checkpoint; negative is better.",
             f"An interval holds at {said} for all arms of its study together, not for the best of "
@@ -213,6 +226,15 @@ def _validation_difference(study: Study, arm: str) -> float:
     )
     differences = paired_differences(ours, theirs)
     return fmean(differences.values()) if differences else float("inf")
+
+
+def comparison_markdown(comparison: StudyComparison) -> str:
+    """Return table, what each study says, and their commands, as Markdown."""
+    commands = [f"```\n{row.study.plan.command}\n```" for row in comparison.rows]
+    headings = [(t + (f" ({detail})" if detail else ""), text) for t, text, detail in HEADINGS]
+    table = markdown_rows(headings, [row.cells for row in comparison.rows])
+    parts = [f"# {comparison.headline}.", table, bullets(comparison.sentences)]
+    return "\n\n".join([*parts, "## Repeat them", *commands]) + "\n"
 
 
 def rich_comparison(comparison: StudyComparison, width: int = 120) -> RichTable:

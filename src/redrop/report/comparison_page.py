@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from redrop.disk import disk_error, write_atomically
-from redrop.report.comparison import NUMBERS, TITLES, StudyComparison, StudyRow
+from redrop.report.comparison import HEADINGS, StudyComparison, StudyRow
 from redrop.report.html import render
 from redrop.report.labels import wrap
 from redrop.report.svg import INK, PALETTE, PAPER, grid, style, to_svg
@@ -43,7 +43,8 @@ def comparison_html(comparison: StudyComparison) -> str:
     return render(
         PAGE,
         comparison=comparison,
-        titles=[(title, title not in NUMBERS) for title in TITLES],
+        headings=HEADINGS,
+        rows=[row.cells for row in comparison.rows],
         figure=Markup(to_svg(figure, "studies", alt_text(comparison.rows))),
         caption=_CAPTION,
     )
@@ -91,12 +92,23 @@ def _draw_panel(axes: Axes, rows: Sequence[StudyRow], unit: str) -> None:
         _draw_row(axes, place, row)
     names = [f"{row.name}\n{wrap(row.best.label, 34) if row.best else ''}".rstrip() for row in rows]
     axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.5, -0.6)
+    axes.set_ylim(len(rows) - 0.5, -0.75)
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     low, high = axes.get_xlim()
     room = 0.08 * (high - low)
     axes.set_xlim(low - room, high + room)
-    axes.set_xlabel(f"← better    difference to the study's own baseline, {unit}    worse →")
+    axes.set_xlabel(f"difference to the study's own baseline, {unit}")
+    for side, at, text in (("left", 0.0, "← better"), ("right", 1.0, "worse →")):
+        axes.text(
+            at,
+            -0.72,
+            text,
+            transform=axes.get_yaxis_transform(),
+            horizontalalignment=side,
+            verticalalignment="top",
+            fontsize=9.5,
+            alpha=0.75,
+        )
     grid(axes, "x")
 
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from redrop.report.table import Table, make_table
+from redrop.study.amounts import say_amount
+from redrop.study.looks import say_looks
 from redrop.study.records import RunRecord, Study
+from redrop.study.schema import StudyPlan
 from redrop.study.verdict import Verdict, judge
 from redrop.study.wording import count, describe_arm, signed
 
@@ -80,18 +83,24 @@ def _regime_facts(study: Study, verdict: Verdict) -> list[tuple[str, str]]:
         if data.get(counted):
             parts = [f"{number:,} {part}" for part, number in data[counted].items()]
             facts.append((counted.capitalize(), ", ".join(parts)))
+    is_alone = len(study.plan.arms) == 1
+    parameters, unique = study.plan.parameters, data.get("train_targets")
+    if parameters is not None:
+        ratio = f", {say_amount(parameters / unique)} per unique training target" if unique else ""
+        facts.append(("Parameters", f"{parameters:,} trainable{ratio}"))
     if data.get("notes"):
         facts.append(("Notes on the data", " ".join(data["notes"])))
     if regime.epochs is not None:
         facts.append(("Training data read", f"{regime.epochs:,.3g} times"))
     if regime.state is not None:
         place = f"best at step {regime.best_step:,} of {regime.steps:,} (median seed)"
-        facts.append(("Baseline", f"{regime.state}; {place}"))
+        facts.append(("Course" if is_alone else "Baseline", f"{regime.state}; {place}"))
         rise = signed(regime.rise or 0.0, plus=True)
         facts.append(("From its best to its end", f"{rise} {unit}"))
     for name, gap in (("best checkpoint", regime.gap_at_best), ("end", regime.gap_at_end)):
         if gap is not None:
-            facts.append((f"Baseline's gap, {name}", f"{signed(gap)} {unit}"))
+            whose = "Gap" if is_alone else "Baseline's gap"
+            facts.append((f"{whose}, {name}", f"{signed(gap)} {unit}"))
     least = least_loss(study.plan.settings)
     if least is not None:
         facts.append(("Best possible loss", f"{signed(least)} {study.plan.unit} (known exactly)"))
@@ -101,37 +110,46 @@ def _regime_facts(study: Study, verdict: Verdict) -> list[tuple[str, str]]:
 def _method(study: Study, verdict: Verdict) -> list[str]:
     """Say how the study was done, in the order in which a doubting reader asks."""
     plan = study.plan
-    tests = plan.looks * max(1, len(plan.arms) - 1)
-    each = 100 * (1 - (1 - plan.confidence) / tests)
-    share = f"{100 * plan.confidence:g} %"
-    interval = f"interval over seeds; it holds at {share}."
-    if tests > 1:
-        looks = f" at {count(plan.looks, 'planned look')}" if plan.looks > 1 else ""
-        interval = (
-            f"interval over seeds. The intervals of {count(len(plan.arms) - 1, 'comparison')}"
-            f"{looks} hold together at {share} (Bonferroni: each alone at {each:.4g} %)."
-        )
-    has_test = any(each.metric == "test loss" for each in verdict.best)
+    reading = ""
+    if any(run.end and run.end.test_loss_best is not None for run in study.runs):
+        reading = " Test data are read once per checkpoint, for the figures reported, and choose "
+        reading += "nothing."
+    elif any(each.difference is not None for each in verdict.best):
+        reading = " No test data were read, so the reported loss is the one that chose."
+    chance = "The intervals speak for the randomness of training on these data. "
+    is_alone = len(plan.arms) == 1
     return [
         f"{count(len(plan.arms), 'arm')} × {count(len(plan.seeds), 'seed')}. Runs of one seed "
         "share their initial weights, their batches and the random numbers behind their masks: "
         "what a larger p keeps, a smaller one keeps too. Arms differ in what they are named for.",
+        *([] if is_alone else _judging(plan)),
+        f"The best checkpoint is the step with the lowest validation loss.{reading}",
+        f"Every loss but the training loss in train mode is measured with dropout off, in "
+        f"{plan.unit}. The gap is validation loss minus the loss on training data, both with "
+        "dropout off.",
+        ("" if is_alone else chance) + "Other data, another size of model or another number of "
+        "steps may end otherwise.",
+    ]
+
+
+def _judging(plan: StudyPlan) -> list[str]:
+    """Say how arms are compared and what decides."""
+    comparisons = len(plan.arms) - 1
+    tests = plan.looks * comparisons
+    each = 100 * (1 - (1 - plan.confidence) / tests)
+    share = f"{100 * plan.confidence:g} %"
+    interval = f"interval over seeds; it holds at {share}."
+    if tests > 1:
+        interval = (
+            f"interval over seeds. {say_looks(plan, comparisons)} Bonferroni: each is that of "
+            f"{each:.4g} % alone."
+        )
+    return [
         f"Each difference is arm minus baseline at the same seed, with the paired t {interval}",
         f"The margin, {plan.margin:g} {plan.short_unit}, is the smallest difference that was said "
         "to matter before the runs. Better: the whole interval lies below minus the margin. Worse: "
         "above the margin. No difference that matters: between the two. Inconclusive: anything "
         "else; the number of further seeds is an estimate from the spread seen so far.",
-        "The best checkpoint is the step with the lowest validation loss. "
-        + (
-            "Test data are read once per checkpoint, for the figures reported, and choose nothing."
-            if has_test
-            else "No test data were read, so the reported loss is the one that chose."
-        ),
-        f"Every loss but the training loss in train mode is measured with dropout off, in "
-        f"{plan.unit}. The gap is validation loss minus the loss on training data, both with "
-        "dropout off.",
-        "The intervals speak for the randomness of training on these data. Other data, another "
-        "size of model or another number of steps may end in another verdict.",
     ]
 
 

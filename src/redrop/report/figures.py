@@ -26,7 +26,7 @@ class Figure:
 
 
 def draw_figures(report: Report) -> tuple[Figure, ...]:
-    """Draw what the records allow: no curves without a run, no differences without a pair."""
+    """Draw what the records allow: no curves without a loss, no differences without a pair."""
     study, verdict = report.study, report.verdict
     figures = []
     if any(each.difference is not None for each in verdict.best):
@@ -37,8 +37,9 @@ def draw_figures(report: Report) -> tuple[Figure, ...]:
         figures.append(
             _figure("verdict", "Difference to the baseline", _forest(study), alt, figure)
         )
-    if study.runs:
-        alt = _curve_alt("validation loss", _series(study, "validation_loss"), study)
+    losses = _series(study, "validation_loss")
+    if losses:
+        alt = _curve_alt("validation loss", losses, study)
         figure = draw_validation(study)
         caption = _validation(study)
         figures.append(_figure("validation", "Validation loss", caption, alt, figure))

@@ -73,8 +73,9 @@ def _runs(report: Report) -> dict[str, Any]:
     has_test = any(row.test_loss for row in report.table.arms)
     titles = ["Arm", "Seed", "Record", "Status", "Steps", "Best step"]
     titles += ["Best validation loss", "Final validation loss"] + ["Test loss"] * has_test
+    headings = [(title, title in ("Arm", "Record", "Status")) for title in titles]
     rows = [_run(run, study) for run in (*study.runs, *study.incomplete)]
-    return {"titles": titles, "rows": [row[: len(titles)] for row in rows]}
+    return {"headings": headings, "rows": [row[: len(titles)] for row in rows]}
 
 
 def _run(run: RunRecord, study: Study) -> list[str]:

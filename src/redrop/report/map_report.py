@@ -14,14 +14,17 @@ from rich.table import Table
 from redrop.disk import write_atomically
 from redrop.errors import UsageError
 from redrop.report.html import render
+from redrop.report.map_losses import MapLosses, map_losses
+from redrop.report.markdown import bullets
 from redrop.report.regime_map import alt_text, caption, draw_regime_map
 from redrop.report.svg import to_svg
-from redrop.report.table import NOTHING
+from redrop.report.table import NOTHING, markdown_rows
 from redrop.report.write import write_report
 from redrop.study.amounts import say_amount
 from redrop.study.folders import read_map_folder
 from redrop.study.records import Study
 from redrop.study.regime_map import MapPoint, MapRow, RegimeMap, make_map
+from redrop.study.statistics import Outcome
 from redrop.study.verdict import judge
 from redrop.study.wording import plus_minus
 
@@ -56,6 +59,18 @@ class MapReport:
     waiting: tuple[str, ...]
 
     @property
+    def losses(self) -> MapLosses:
+        """What every arm lost on each amount."""
+        return map_losses(self.studies)
+
+    @property
+    def amounts(self) -> list[str]:
+        """How much each row trained on, in words."""
+        return [
+            say_unique(row, study) for row, study in zip(self.drawn.rows, self.studies, strict=True)
+        ]
+
+    @property
     def headline(self) -> str:
         """Where dropout begins to pay, or that it does so everywhere or nowhere here."""
         flips = [each for each in self.drawn.flips if each.is_certain] or list(self.drawn.flips)
@@ -70,7 +85,9 @@ class MapReport:
         span = f"from {few:.3g} to {many:.3g} epochs"
         if all(each is not None and each.mean < 0 for each in gains):
             return f"On these data dropout lowers the loss {span}, everywhere that was tried."
-        return f"On these data dropout does not change from costing to paying {span}."
+        if all(row.comparison.outcome is Outcome.INCONCLUSIVE for row in rows):
+            return f"Whether dropout pays on these data is open {span}: more seeds would tell."
+        return f"On these data dropout is not seen to turn from costing to paying {span}."
 
 
 def build_map_report(folder: Path) -> MapReport:
@@ -130,10 +147,9 @@ def map_html(report: MapReport) -> str:
         "map.html",
         report=report,
         headings=HEADINGS,
-        rows=[
-            (map_cells(row, study), f"{study.folder.name}/report.html")
-            for row, study in zip(drawn.rows, report.studies, strict=True)
-        ],
+        rows=_rows(report),
+        links=[f"{study.folder.name}/report.html" for study in report.studies],
+        losses=report.losses,
         figure=figure,
         command=plan.command,
         name=str(plan.settings.get("data", {}).get("name", plan.name)).partition(":")[0],
@@ -151,9 +167,27 @@ def map_json(report: MapReport) -> str:
         "command": report.studies[0].plan.command,
         **report.drawn.to_dict(),
         "studies": [study.folder.name for study in report.studies],
+        "losses": report.losses.to_dict(),
         "waiting": list(report.waiting),
     }
     return json.dumps(told, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def map_markdown(report: MapReport) -> str:
+    """Return answer, table, what is missing, and the command, as Markdown."""
+    parts = [f"# {report.headline}", bullets(report.drawn.sentences)]
+    parts += [markdown_rows(HEADINGS, _rows(report))]
+    losses = report.losses
+    parts += [f"## {losses.title}", losses.caption]
+    parts += [markdown_rows(losses.headings, losses.cells(report.amounts))]
+    parts += ["## Not complete", bullets(report.waiting)] if report.waiting else []
+    parts += ["## The command", f"```\n{report.studies[0].plan.command}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(report: MapReport) -> list[list[str]]:
+    rows = zip(report.drawn.rows, report.studies, strict=True)
+    return [map_cells(row, study) for row, study in rows]
 
 
 def map_cells(row: MapRow, study: Study) -> list[str]:
@@ -162,9 +196,8 @@ def map_cells(row: MapRow, study: Study) -> list[str]:
     change = NOTHING
     if difference is not None:
         change = plus_minus(difference.mean, difference.half_width, plus=True)
-    counted = "samples" if study.plan.settings.get("data", {}).get("samples") else "tokens"
     return [
-        f"{say_amount(row.unique)} {counted}",
+        say_unique(row, study),
         f"{row.epochs:.3g}",
         row.state or NOTHING,
         row.label,
@@ -172,6 +205,23 @@ def map_cells(row: MapRow, study: Study) -> list[str]:
         row.comparison.outcome.value,
         f"{row.best_p:g}",
     ]
+
+
+def say_unique(row: MapRow, study: Study) -> str:
+    """Return how much the runs of a row trained on."""
+    counted = "samples" if study.plan.settings.get("data", {}).get("samples") else "tokens"
+    return f"{say_amount(row.unique)} {counted}"
+
+
+def rich_losses(report: MapReport) -> Table:
+    """Return the table of losses for a terminal."""
+    losses = report.losses
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for title, is_text in losses.headings:
+        table.add_column(title, justify="left" if is_text else "right")
+    for cells in losses.cells(report.amounts):
+        table.add_row(*cells)
+    return table
 
 
 def rich_map(report: MapReport, width: int) -> Table:
@@ -182,8 +232,7 @@ def rich_map(report: MapReport, width: int) -> Table:
         if width >= _WIDE or title not in ("Baseline", "Outcome"):
             places.append(place)
             table.add_column(title, justify="left" if is_text else "right")
-    for row, study in zip(report.drawn.rows, report.studies, strict=True):
-        cells = map_cells(row, study)
+    for cells in _rows(report):
         table.add_row(*(cells[place] for place in places))
     return table
 

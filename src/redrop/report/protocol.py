@@ -10,11 +10,12 @@ from typing import Any
 from redrop.errors import UsageError
 from redrop.report.content import Facts, Report, build_report
 from redrop.report.paste import configurations
+from redrop.report.protocol_stop import Stop, replay_to_stop
 from redrop.study.budget import say_cost
 from redrop.study.folders import PROTOCOL_FILE, ProtocolFolder, read_protocol_folder
 from redrop.study.measured_regime import card_of
 from redrop.study.prior import Prior, expect
-from redrop.study.protocol import Findings, Finished, Progress, replay
+from redrop.study.protocol import Findings, Finished, Progress
 from redrop.study.records import Study
 from redrop.study.regime import RegimeCard
 from redrop.study.stage import Stage, say_names
@@ -50,10 +51,11 @@ class ProtocolReport:
         folder: Where it lies.
         recorded: What lies there.
         progress: Where it stands.
+        stop: What ended it at its baseline, or None.
         headline: The answer, or that there is none yet.
         sentences: The rest of the answer; what screening and dose curve say is left to them.
         stages: One row each.
-        card: Of the regime, once a baseline is complete; with it the prior.
+        card: Of the regime, once a baseline is complete that did not diverge; with it the prior.
         prior: What published work expects there, whatever was measured.
         confirmation: The report of the last stage, once it is finished.
         recommended: The recipe to use, or None.
@@ -64,6 +66,7 @@ class ProtocolReport:
     folder: Path
     recorded: ProtocolFolder
     progress: Progress
+    stop: Stop | None
     headline: str
     sentences: tuple[str, ...]
     stages: tuple[StageRow, ...]
@@ -87,7 +90,7 @@ class ProtocolReport:
     @property
     def baseline(self) -> Study | None:
         """The complete baseline of the length that all later runs have, or the longest so far."""
-        return _baseline(self.recorded, self.progress)
+        return _baseline(self.recorded, self.progress, self.stop)
 
     @property
     def name(self) -> str:
@@ -106,26 +109,27 @@ def build_protocol_report(folder: Path) -> ProtocolReport:
     """Replay a budgeted study from its records and gather what its report says.
 
     Raises:
-        UsageError: The folder holds none, a record is broken, the budget turned out too small, or
-            the baseline diverged.
+        UsageError: The folder holds none, a record is broken, or the budget paid for no run.
     """
     recorded = read_protocol_folder(folder)
     if recorded is None:
         raise UsageError(f"A budgeted study has a {PROTOCOL_FILE}; `{folder}` has none.")
-    progress = replay(recorded.settings, recorded.studies)
+    progress, stop = replay_to_stop(recorded)
     end = progress.next
-    baseline = _baseline(recorded, progress)
-    card = None if baseline is None else card_of(baseline)
+    baseline = _baseline(recorded, progress, stop)
+    is_lost = baseline is None or baseline.diverged(baseline.plan.baseline)
+    card = None if baseline is None or is_lost else card_of(baseline)
     confirmation, recommended = None, None
     if isinstance(end, Finished):
         study = next(each for each in recorded.studies if each.folder.name == "4-confirm")
         confirmation, recommended = build_report(study), end.confirmed.recommended
     plan = None if confirmation is None else confirmation.study.plan
-    headline, sentences = _answer(progress)
+    headline, sentences = _answer(progress, stop)
     return ProtocolReport(
         folder=folder,
         recorded=recorded,
         progress=progress,
+        stop=stop,
         headline=headline,
         sentences=sentences,
         stages=_stages(recorded, progress),
@@ -138,15 +142,19 @@ def build_protocol_report(folder: Path) -> ProtocolReport:
     )
 
 
-def _baseline(recorded: ProtocolFolder, progress: Progress) -> Study | None:
+def _baseline(recorded: ProtocolFolder, progress: Progress, stop: Stop | None) -> Study | None:
+    if stop is not None:
+        return stop.studies[-1]
     done = progress.stages if isinstance(progress.next, Finished) else progress.stages[:-1]
     names = [stage.name for stage in done if stage.kind == "baseline"]
     found = {study.folder.name: study for study in recorded.studies}
     return found[names[-1]] if names else None
 
 
-def _answer(progress: Progress) -> tuple[str, tuple[str, ...]]:
+def _answer(progress: Progress, stop: Stop | None) -> tuple[str, tuple[str, ...]]:
     end, findings = progress.next, progress.findings
+    if stop is not None:
+        return stop.headline, stop.sentences
     if not isinstance(end, Finished):
         horizon = () if findings.horizon is None else (findings.horizon.sentence,)
         return (
@@ -225,6 +233,7 @@ def protocol_dict(report: ProtocolReport) -> Mapping[str, Any]:
         "name": report.name,
         "command": report.recorded.command,
         "is_finished": report.is_finished,
+        "stopped": None if report.stop is None else report.stop.to_dict(),
         "headline": report.headline,
         **told,
         "stage_table": [

@@ -14,6 +14,14 @@ from redrop.report.dose_figure import dose_alt, dose_caption, draw_dose, strengt
 from redrop.report.figures import draw_figures
 from redrop.report.html import render
 from redrop.report.protocol import ProtocolReport
+from redrop.report.protocol_stop import (
+    RUN_HEADINGS,
+    STOP_CAPTION,
+    Stop,
+    curves,
+    draw_stop,
+    stop_alt,
+)
 from redrop.report.screen_figure import draw_screen, screen_alt, screen_caption
 from redrop.report.svg import to_svg
 from redrop.report.table import NOTHING
@@ -32,13 +40,17 @@ STAGE_HEADINGS = (
     ("State", True),
     ("Why", True),
 )
+DROPPED_HEADINGS = (("What", True), ("After", True), ("Why", True))
 _EMBEDDED = ("verdict", "validation")
 """Figures of the confirmation that stand in this page; its own report has the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """A section: what was found in one stage, as sentences, a table and figures."""
+    """A section: what was found in one stage, as sentences, a table and figures.
+
+    `first` is the class of the table's first column: "text name" keeps its cells on one line.
+    """
 
     title: str
     sentences: tuple[str, ...]
@@ -46,14 +58,11 @@ class Part:
     rows: Sequence[Sequence[str]] = ()
     green: frozenset[int] = frozenset()
     figures: Sequence[dict[str, Any]] = ()
+    first: str = "text"
 
 
 def protocol_html(report: ProtocolReport) -> str:
     """Return the page; the same records give the same bytes."""
-    found = report.findings
-    parts = [_baseline(report)] if report.baseline is not None else []
-    parts += [_screening(report, found.screened)] if found.screened is not None else []
-    parts += [_dosing(report, found.dosed)] if found.dosed is not None and found.dosed.doses else []
     confirmed = [] if report.confirmation is None else draw_figures(report.confirmation)
     recommended = report.recommended
     return render(
@@ -64,14 +73,29 @@ def protocol_html(report: ProtocolReport) -> str:
         recommended="" if recommended is None else recommended.label or recommended.name,
         stage_headings=STAGE_HEADINGS,
         stage_rows=stage_cells(report),
-        dropped=[(each.what, each.after, each.why) for each in report.progress.dropped],
-        parts=parts,
+        dropped_headings=DROPPED_HEADINGS,
+        dropped=dropped_cells(report),
+        parts=found_parts(report),
         confirmation_figures=[
             _inline(each.name, each.title, each.caption, each.svg)
             for each in confirmed
             if each.name in _EMBEDDED
         ],
     )
+
+
+def found_parts(report: ProtocolReport) -> list[Part]:
+    """Return what the stages before the confirmation found, as far as there are any."""
+    found, parts = report.findings, []
+    if report.stop is not None:
+        parts.append(_stopped(report.stop))
+    elif report.baseline is not None:
+        parts.append(_baseline(report))
+    if found.screened is not None:
+        parts.append(_screening(report, found.screened))
+    if found.dosed is not None and found.dosed.doses:
+        parts.append(_dosing(report, found.dosed))
+    return parts
 
 
 def stage_cells(report: ProtocolReport) -> list[list[str]]:
@@ -88,6 +112,27 @@ def stage_cells(report: ProtocolReport) -> list[list[str]]:
         ]
         for row in report.stages
     ]
+
+
+def dropped_cells(report: ProtocolReport) -> list[tuple[str, str, str]]:
+    """Return the table of what was left out."""
+    return [(each.what, each.after, each.why) for each in report.progress.dropped]
+
+
+def _stopped(stop: Stop) -> Part:
+    drawn, title = curves(stop), "Validation loss of the baseline"
+    figures = []
+    if drawn:
+        picture = draw_stop(drawn, stop.studies[-1].plan.unit)
+        figures.append(_figure("baseline", title, STOP_CAPTION, stop_alt(drawn), picture))
+    return Part(
+        title="The baseline",
+        sentences=(),
+        headings=RUN_HEADINGS,
+        rows=stop.rows,
+        figures=figures,
+        first="text name",
+    )
 
 
 def _baseline(report: ProtocolReport) -> Part:

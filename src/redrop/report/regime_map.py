@@ -12,7 +12,7 @@ from redrop.report.svg import INK, PALETTE, Look, grid, style
 from redrop.study.amounts import say_amount
 from redrop.study.regime_map import MapRow, RegimeMap
 from redrop.study.statistics import Difference
-from redrop.study.wording import signed
+from redrop.study.wording import say_epochs, signed
 
 # Intervals of lines that meet at one number of epochs stand side by side.
 _ASIDE = 0.008
@@ -62,10 +62,10 @@ def alt_text(drawn: RegimeMap) -> str:
     """Say in words what the figure shows."""
     parts = [
         f"{name}: "
-        + ", ".join(f"{signed(each.mean, plus=True)} at {x:.3g} epochs" for x, each in points)
+        + ", ".join(f"{signed(each.mean, plus=True)} at {say_epochs(x)}" for x, each in points)
         for name, points in _lines(drawn)
     ]
-    best = ", ".join(f"{row.best_p:g} at {row.epochs:.3g} epochs" for row in drawn.rows)
+    best = ", ".join(f"{row.best_p:g} at {say_epochs(row.epochs)}" for row in drawn.rows)
     return f"Difference to no dropout over epochs. {'; '.join(parts)}. Best p: {best}."
 
 

@@ -62,6 +62,18 @@ class Table:
     recommended: str | None
     caption: str = ""
 
+    @property
+    def columns(self) -> tuple[tuple[str, bool, str], ...]:
+        """Title of each column, whether it holds text, and the second line of its title."""
+        return tuple((each.title, each.is_text, each.detail) for each in self.headings)
+
+    @property
+    def green(self) -> frozenset[int]:
+        """Places of the rows that the verdict recommends."""
+        return frozenset(
+            place for place, row in enumerate(self.arms) if row.arm == self.recommended
+        )
+
 
 def arm_rows(study: Study, verdict: Verdict) -> tuple[ArmRow, ...]:
     """Sum up every arm of the plan, in its order."""
@@ -151,16 +163,20 @@ def make_table(study: Study, verdict: Verdict) -> Table:
     ]
     absent = {f"Test {metric_name}"} if metric_name is None else set[str]()
     absent |= set() if has_test else {"Test loss", f"Test {metric_name}"}
+    is_alone = len(rows) == 1
+    absent |= {"Difference to baseline", "Outcome"} if is_alone else set()
+    difference = (
+        f" Difference in {metric} at the best checkpoint, with its {share} interval; negative is "
+        "better."
+    )
     columns = [each for each in columns if each[0].title not in absent]
     return Table(
         headings=tuple(heading for heading, _ in columns),
         rows=tuple(tuple(cell(row) for _, cell in columns) for row in rows),
         arms=rows,
         recommended=verdict.recommended,
-        caption=(
-            f"Losses in {study.plan.unit}, mean ± sd over seeds. Difference in {metric} at the "
-            f"best checkpoint, with its {share} interval; negative is better."
-        ),
+        caption=f"Losses in {study.plan.unit}, mean ± sd over seeds."
+        + ("" if is_alone else difference),
     )
 
 
@@ -191,6 +207,8 @@ def _difference(row: ArmRow, baseline: str) -> str:
 def _outcome(row: ArmRow, baseline: str) -> str:
     if row.comparison is None or row.arm == baseline:
         return ""
+    if row.comparison.difference is None:  # nothing was compared, so nothing is inconclusive
+        return "diverged" if row.diverged else NOTHING
     return row.comparison.outcome.value
 
 
@@ -266,9 +284,27 @@ def markdown_table(table: Table) -> str:
     | :-- |
     | none |
     """
-    titles = [
-        heading.title + (f" ({heading.detail})" if heading.detail else "")
+    headings = [
+        (heading.title + (f" ({heading.detail})" if heading.detail else ""), heading.is_text)
         for heading in table.headings
     ]
-    rules = [":--" if heading.is_text else "--:" for heading in table.headings]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (titles, rules, *table.rows))
+    return markdown_rows(headings, table.rows)
+
+
+def markdown_rows(headings: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> str:
+    r"""Return any table in Markdown; a bar in a cell is no border.
+
+    Args:
+        headings: Title of each column, and whether it holds text, which stands at the left.
+        rows: A cell for each column.
+
+    >>> print(markdown_rows([("Arm", True), ("Loss", False)], [("a|b", "1.5")]))
+    | Arm | Loss |
+    | :-- | --: |
+    | a\|b | 1.5 |
+    """
+    titles = [title for title, _ in headings]
+    rules = [":--" if is_text else "--:" for _, is_text in headings]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (titles, *rows)]
+    cells.insert(1, rules)
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)

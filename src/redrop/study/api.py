@@ -5,33 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from redrop.errors import UsageError
+from redrop.study import show
 from redrop.study.arms import parse_arms
-from redrop.study.conduct import (
-    Engine,
-    Watch,
-    conduct_plan,
-    conduct_protocol,
-    protocol_precision,
-)
+from redrop.study.choose import choose_task
+from redrop.study.conduct import Means, compare, spend
 from redrop.study.engine import Observer
 from redrop.study.importable import check_guard, importable_name
-from redrop.study.ledger import STUDIES
-from redrop.study.plan import PlannedRun, plan_digest
+from redrop.study.options import (
+    DataOptions,
+    EngineOptions,
+    ModelOptions,
+    TaskOptions,
+    TrainOptions,
+)
+from redrop.study.plan import PlannedRun
 from redrop.study.protocol import Finished
-from redrop.study.question import Question
-from redrop.study.result import StudyResult, layer_above
-from redrop.study.stage import ProtocolSettings, Stage, settings_digest
+from redrop.study.result import StudyResult
+from redrop.study.stage import Stage
 from redrop.train.recipe import Recipe
 from redrop.train.recipe_word import parse_recipe
 
 Function = Callable[..., Any] | str
 Arms = Sequence[str | Recipe]
+Options = TypeVar("Options", ModelOptions, DataOptions, TrainOptions)
 
 
 def study(
@@ -45,7 +47,7 @@ def study(
     factors: Arms = (),
     loss: Function | None = None,
     task: str | None = None,
-    network: str | None = None,
+    network: Literal["transformer", "vision_transformer", "mlp"] | None = None,
     shape: Mapping[str, Any] | None = None,
     read: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
@@ -76,7 +78,7 @@ def study(
         task: text, digits, images or table.
         network: transformer, vision_transformer or mlp, where the model is not one's own.
         shape: Of such a network: width, layers, heads, context, patch_size, norm.
-        read: How the data are read: tokenizer, limit, target.
+        read: How the data are read: tokenizer, limit, target, predict, image_size.
         train: batch_size, learning_rate, weight_decay, patience, precision.
         margin: Smallest difference in loss that matters, in its unit.
         out: Folder of the study; by default studies/NAME-DIGEST.
@@ -101,21 +103,19 @@ def study(
         )
     roles = {"model": model, "data": data, "loss": loss}
     names = {role: _name(each, role) for role, each in roles.items() if each is not None}
-    options, engines = layer_above("cli.options"), layer_above("cli.engine")
-    chosen = layer_above("cli.task").choose_task(
+    chosen = choose_task(
         names.get("data"),
-        options.TaskOptions(
-            task=task, network=network, builder=names.get("model"), loss=names.get("loss")
-        ),
-        _filled(options.ModelOptions, "shape", shape or {}),
-        _filled(options.DataOptions, "read", read or {}),
+        TaskOptions(task=task, network=network, model=names.get("model"), loss=names.get("loss")),
+        _filled(ModelOptions, "shape", shape or {}),
+        _filled(DataOptions, "read", read or {}),
     )
-    trained = _filled(options.TrainOptions, "train", {"steps": steps, **(train or {})})
-    where = engines.EngineOptions(workers=workers, engine=engine, ray_address=ray_address)
+    trained = _filled(TrainOptions, "train", {"steps": steps, **(train or {})})
+    where = EngineOptions(workers=workers, engine=engine, ray_address=ray_address)
+    watch, announce = show.progress() if progress else (_unwatched, _unannounced)
     means = Means(
         engine=where.build(),
-        watch=engines.watch if progress else _unwatched,
-        announce=engines.announce if progress else _unannounced,
+        watch=watch,
+        announce=announce,
         folder=None if out is None else Path(out),
         measures_precision=trained.precision == "auto",
     )
@@ -127,58 +127,6 @@ def study(
     tried = (_recipe(each) for each in factors or chosen.factors)
     settings = chosen.protocol(question, budget, tried, steps, where.side_by_side)
     return _reported_protocol(*spend(question, settings, means))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Means:
-    """How a study is carried out, which changes nothing of what it finds.
-
-    Args:
-        engine: Runs what is missing.
-        watch: Of the progress.
-        announce: Told each stage of a budgeted study.
-        folder: Of the study; None for one that is named after data and digest.
-        measures_precision: Train in the precision that is faster on this machine.
-    """
-
-    engine: Engine
-    watch: Watch
-    announce: Callable[[Stage], None]
-    folder: Path | None = None
-    measures_precision: bool = True
-
-
-def compare(question: Question, arms: Sequence[Recipe], seeds: Sequence[int], means: Means) -> Path:
-    """Run a study of given arms and return its folder.
-
-    Raises:
-        UsageError: The folder holds another study, or a run fails.
-        KeyboardInterrupt: After a Ctrl-C; the same call goes on.
-    """
-    folder = means.folder or _folder(question, plan_digest(question.plan(arms, seeds)))
-    if means.measures_precision:
-        question = question.measured(arms, folder)
-    conduct_plan(folder, question.plan(arms, seeds), means.engine, means.watch)
-    return folder
-
-
-def spend(question: Question, settings: ProtocolSettings, means: Means) -> tuple[Path, Finished]:
-    """Run a study with a budget; return its folder and what it found.
-
-    Raises:
-        UsageError: The folder holds another study, the budget is too small, or a run fails.
-        KeyboardInterrupt: After a Ctrl-C; the same call goes on.
-    """
-    arms = (settings.default,)
-    digest = settings_digest(settings, question.plan(arms, [0]))
-    folder = means.folder or _folder(question, f"budget-{digest}")
-    if means.measures_precision:
-        begun = protocol_precision(folder)
-        question = (
-            question.measured(arms, folder) if begun is None else question.with_precision(begun)
-        )
-    end = conduct_protocol(folder, question, settings, means.engine, means.watch, means.announce)
-    return folder, end
 
 
 def read_arms(arms: Arms) -> tuple[Recipe, ...]:
@@ -204,8 +152,8 @@ def _name(given: Any, role: str) -> str:
     return os.fspath(given) if isinstance(given, os.PathLike) else importable_name(given, role)
 
 
-def _filled(kind: Any, argument: str, values: Mapping[str, Any]) -> Any:
-    """Return options of the command with these values."""
+def _filled(kind: type[Options], argument: str, values: Mapping[str, Any]) -> Options:
+    """Return options of a study with these values."""
     known = [member.name for member in fields(kind)]
     unknown = [name for name in values if name not in known]
     if unknown:
@@ -213,11 +161,6 @@ def _filled(kind: Any, argument: str, values: Mapping[str, Any]) -> Any:
             f"`{argument}` has the settings {', '.join(known)}; got {', '.join(unknown)}."
         )
     return kind(**values)
-
-
-def _folder(question: Question, digest: str) -> Path:
-    name = layer_above("cli.options").folder_name(question.task.name)
-    return Path(STUDIES) / f"{name}-{digest}"
 
 
 def _say_call(given: Mapping[str, Any]) -> str:
@@ -241,21 +184,20 @@ def _say(value: Any) -> str:
 
 
 def _reported(folder: Path) -> StudyResult:
-    paths = layer_above("report").write_report(folder)
-    report = paths.report
+    page, report = show.write_report(folder)
     recommended = report.verdict.recommended
     return StudyResult(
         folder=folder,
         study=report.study,
         verdict=report.verdict,
         recommended=None if recommended is None else report.study.plan.arm(recommended),
-        report=paths.html,
+        report=page,
         table=report.table,
     )
 
 
 def _reported_protocol(folder: Path, finished: Finished) -> StudyResult:
-    layer_above("report.protocol_write").write_protocol_report(folder)
+    show.write_protocol_report(folder)
     last = _reported(folder / finished.stages[-1].name)
     return replace(
         last,

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from redrop.data.text import read_text
 from redrop.disk import write_atomically
 from redrop.errors import UsageError
 from redrop.study.engine import Observer, missing_runs, open_study
 from redrop.study.folders import PROTOCOL_FILE, read_protocol_file, stage_studies
-from redrop.study.plan import PlannedRun
+from redrop.study.ledger import STUDIES
+from redrop.study.plan import PlannedRun, folder_name, plan_digest
 from redrop.study.protocol import Finished, next_stage
 from redrop.study.question import Question
 from redrop.study.records import Study, canonical_json, read_study
 from redrop.study.regime_map import MapPoint
 from redrop.study.schema import StudyPlan
-from redrop.study.stage import ProtocolSettings, Stage
+from redrop.study.stage import ProtocolSettings, Stage, settings_digest
 from redrop.tasks.load import load_task
 from redrop.train.precision import Precision
 from redrop.train.recipe import Recipe
@@ -34,6 +36,64 @@ class Engine(Protocol):
 
 Watch = Callable[[Sequence[PlannedRun]], AbstractContextManager[Observer]]
 """Told the runs to be done; gives the observer of their events."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """How a study is carried out, which changes nothing of what it finds.
+
+    Args:
+        engine: Runs what is missing.
+        watch: Of the progress.
+        announce: Told each stage of a budgeted study.
+        folder: Of the study; None for one that is named after data and digest.
+        measures_precision: Train in the precision that is faster on this machine.
+    """
+
+    engine: Engine
+    watch: Watch
+    announce: Callable[[Stage], None]
+    folder: Path | None = None
+    measures_precision: bool = True
+
+
+def compare(question: Question, arms: Sequence[Recipe], seeds: Sequence[int], means: Means) -> Path:
+    """Run a study of given arms and return its folder.
+
+    Raises:
+        UsageError: The folder holds another study, or a run fails.
+        KeyboardInterrupt: After a Ctrl-C; the same call goes on.
+    """
+    folder = means.folder or _folder(question, plan_digest(question.plan(arms, seeds)))
+    if means.measures_precision:
+        question = question.measured(arms, folder)
+    conduct_plan(folder, question.plan(arms, seeds), means.engine, means.watch)
+    return folder
+
+
+def spend(question: Question, settings: ProtocolSettings, means: Means) -> tuple[Path, Finished]:
+    """Run a study with a budget; return its folder and what it found.
+
+    Raises:
+        UsageError: The folder holds another study, the budget is too small, or a run fails.
+        KeyboardInterrupt: After a Ctrl-C; the same call goes on.
+    """
+    folder = budget_folder(question, settings, means)
+    if means.measures_precision:
+        begun = protocol_precision(folder)
+        question = (
+            question.measured((settings.default,), folder)
+            if begun is None
+            else question.with_precision(begun)
+        )
+    end = conduct_protocol(folder, question, settings, means.engine, means.watch, means.announce)
+    return folder, end
+
+
+def budget_folder(question: Question, settings: ProtocolSettings, means: Means) -> Path:
+    """Return the folder of a study with a budget."""
+    digest = settings_digest(settings, question.plan((settings.default,), [0]))
+    return means.folder or _folder(question, f"budget-{digest}")
 
 
 def conduct_plan(folder: Path, plan: StudyPlan, engine: Engine, watch: Watch) -> Study:
@@ -115,6 +175,7 @@ def conduct_map(
     Raises:
         UsageError: The data hold less than an amount, or a run fails.
     """
+    with_amount(question, max(amounts))  # refused before the smaller ones are run
     points = []
     for amount in sorted(set(amounts)):
         own = with_amount(question, amount)
@@ -131,7 +192,7 @@ def with_amount(question: Question, amount: int) -> Question:
     the training part is eight tenths; images and tables as so many training samples.
 
     Raises:
-        UsageError: The user's own loaders: their amount is theirs.
+        UsageError: The data hold less, or come from the user's own loaders.
     """
     spec = question.spec
     if spec.kind == "module":
@@ -140,9 +201,27 @@ def with_amount(question: Question, amount: int) -> Question:
     if spec.kind == "text" and base in ("markov", "reference") and not Path(spec.source).exists():
         spec = replace(spec, source=f"{base}:{amount}", limit=None)
     else:
+        if spec.kind == "text":
+            _check_amount(question, amount, len(read_text(spec.source)), "characters")
         spec = replace(spec, limit=amount)
     shape = {k: v for k, v in question.task.settings()["model"].items() if k not in _FROM_DATA}
-    return replace(question, spec=spec, task=load_task(spec, shape))
+    own = replace(question, spec=spec, task=load_task(spec, shape))
+    if spec.kind != "text":
+        _check_amount(own, amount, own.task.describe()["train_targets"], "training samples")
+    return own
+
+
+def _check_amount(question: Question, amount: int, held: int, unit: str) -> None:
+    if held < amount:
+        raise UsageError(
+            f"The amounts of a map are parts of the data; `{question.task.name}` has {held} {unit},"
+            f" got {amount}. Give amounts up to {held}, such as `--amounts {_some_of(held)}`."
+        )
+
+
+def _some_of(held: int) -> str:
+    """Return a fourth, a half and all of the data, as words of a command."""
+    return " ".join(str(max(1, held // share)) for share in (4, 2, 1))
 
 
 _FROM_DATA = ("dropout", "vocab_size", "features", "outputs", "image_size", "channels")
@@ -160,7 +239,7 @@ def _claim(folder: Path, question: Question, settings: ProtocolSettings) -> None
                 "data_sha256": question.task.sha256,
                 "task": question.spec.to_json(),
                 "model": question.task.settings()["model"],
-                "train": {k: v for k, v in asdict(question.train).items() if k != "precision"},
+                "train": {k: v for k, v in question.train.to_json().items() if k != "precision"},
                 "command": question.command,
             }
         )
@@ -181,3 +260,7 @@ def _claim(folder: Path, question: Question, settings: ProtocolSettings) -> None
                 f"A folder holds one budgeted study; `{folder}` was begun with other {field}. Use "
                 "another folder, or repeat its command: " + str(recorded.get("command"))
             )
+
+
+def _folder(question: Question, digest: str) -> Path:
+    return Path(STUDIES) / f"{folder_name(question.task.name)}-{digest}"

@@ -6,12 +6,11 @@ from redrop.study.regime import RegimeCard
 from redrop.study.verdict import judge
 
 
-def card_of(study: Study, parameters: int | None = None) -> RegimeCard:
+def card_of(study: Study) -> RegimeCard:
     """Return the card of a study from its plan and the runs of its baseline.
 
     Args:
         study: With a complete run of its baseline, such as the first stage of a budgeted study.
-        parameters: Of the network, which a plan does not count.
 
     Raises:
         UsageError: No run of the baseline is complete, or the plan does not say how many training
@@ -31,9 +30,10 @@ def card_of(study: Study, parameters: int | None = None) -> RegimeCard:
         unique=int(unique),
         unit="samples" if plan.settings["data"].get("samples") else "tokens",
         epochs=end.tokens / unique,
-        parameters=parameters,
+        parameters=plan.parameters or None,  # 0 gives no ratio to speak of
         batch=max(1, round(end.tokens / end.steps)),
         learning_rate=train.get("learning_rate"),
-        weight_decay=train.get("weight_decay"),
+        # The timescale 1 / (learning rate · weight decay) is that of AdamW.
+        weight_decay=train.get("weight_decay") if train.get("optimizer") is None else None,
         measured=judge(study).regime,
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import redrop
 from redrop.errors import UsageError
+from redrop.study.looks import continue_looks
 from redrop.study.records import canonical_json, run_id
 from redrop.study.schema import PLAN_FILE, StudyPlan
 from redrop.tasks.spec import TaskSpec, resolve_model
@@ -25,6 +26,10 @@ ARM_LETTERS = 100
 """Of an arm's name in a file's name: a file system takes 255 in all; the id tells them apart."""
 
 _FIXED = {"seed", "steps", "batch_size", "eval_every", "eval_tokens", "threads", "checkpoint_every"}
+
+
+_NOT_ASKED = ("command", "seeds", "looks", "parameters", "spent")
+"""What may differ in one study; the count of parameters follows from its settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +57,15 @@ def arm_in_path(arm: Recipe) -> str:
     return re.sub(r"[^\w.+-]", "_", arm.name)[:ARM_LETTERS]
 
 
+def folder_name(data: str) -> str:
+    """Return the name of the data as a part of a folder's name.
+
+    >>> folder_name("my notes.txt"), folder_name("markov:16000")
+    ('my-notes', 'markov-16000')
+    """
+    return re.sub(r"[^\w.-]+", "-", Path(data).stem).strip("-") or "text"
+
+
 def make_plan(
     *,
     name: str,
@@ -65,6 +79,7 @@ def make_plan(
     margin: float,
     command: str,
     looks: int = 1,
+    parameters: int | None = None,
 ) -> StudyPlan:
     """Fix a study.
 
@@ -80,6 +95,7 @@ def make_plan(
         margin: Smallest difference in loss that matters, in its unit.
         command: The exact command that repeats the study.
         looks: How often the study is planned to be judged, with more seeds each time.
+        parameters: Numbers that training changes in the baseline's network.
 
     Raises:
         UsageError: No seed, arms of one name, or an arm that does not fit task or training.
@@ -87,7 +103,7 @@ def make_plan(
     settings = {
         "task": task.to_json(),
         "model": {k: v for k, v in model.items() if k != "dropout"},
-        "train": {k: v for k, v in asdict(train).items() if k != "seed"},
+        "train": {k: v for k, v in train.to_json().items() if k != "seed"},
         "data": dict(data),
     }
     plan = StudyPlan(
@@ -106,6 +122,8 @@ def make_plan(
             "spec": redrop.SPEC_VERSION,
             "torch": torch_version,
         },
+        parameters=parameters,
+        spent=0.0,
     )
     planned_runs(plan)  # refuses an arm that does not fit
     return plan
@@ -124,7 +142,7 @@ def _planned_run(plan: StudyPlan, arm: Recipe, seed: int) -> PlannedRun:
         "task": settings["task"],
         "model": resolve_model(spec, settings["model"], arm),
         "augment": dict(arm.augment),
-        "train": asdict(train),
+        "train": train.to_json(),
         "data": settings["data"],
     }
     code = "redrop {redrop}, spec {spec}, torch {torch}".format(**plan.versions)
@@ -163,26 +181,37 @@ def plan_digest(plan: StudyPlan) -> str:
 def continue_plan(ours: StudyPlan, recorded: StudyPlan, folder: Path) -> StudyPlan:
     """Return the plan that goes on in a folder: the recorded one, with more seeds if ours has more.
 
-    Who adds seeds has looked at the fewer ones; that look is counted, unless it was planned from
-    the start, so that the intervals stay what they promise.
+    Who adds seeds has looked at the fewer ones; see `study.looks` for what that costs. A recorded
+    plan of before parameters were counted takes over the count.
 
     Raises:
-        UsageError: A setting or a version differs; one folder holds one study.
+        UsageError: A setting, a version or a seed differs; one folder holds one study.
     """
     for field, mine, theirs in _differences(_question(ours), _question(recorded), ""):
         raise UsageError(
             f"A study folder holds one study; `{folder}` was recorded with {field} = {theirs!r}, "
             f"this one has {mine!r}. Use another folder, or the settings in its {PLAN_FILE}."
         )
-    if len(ours.seeds) <= len(recorded.seeds):
-        return recorded
-    is_planned = ours.looks == recorded.looks > 1
-    return ours if is_planned else replace(ours, looks=recorded.looks + 1)
+    mine, theirs = set(ours.seeds), set(recorded.seeds)
+    if not (mine <= theirs or mine > theirs):
+        raise UsageError(
+            f"A study folder holds one study; `{folder}` has {_say_seeds(recorded)}, and this one "
+            f"asks for {_say_seeds(ours)}. Use another folder, or ask for all of them."
+        )
+    if mine <= theirs:
+        is_counted = recorded.parameters is not None
+        return recorded if is_counted else replace(recorded, parameters=ours.parameters)
+    return continue_looks(ours, recorded)
+
+
+def _say_seeds(plan: StudyPlan) -> str:
+    one, *more = plan.seeds
+    return f"seeds {', '.join(map(str, plan.seeds))}" if more else f"seed {one}"
 
 
 def _question(plan: StudyPlan) -> Any:
     """Return what a study asks, as JSON gives it back: all but seeds, looks and wording."""
-    fields = {k: v for k, v in asdict(plan).items() if k not in ("command", "seeds", "looks")}
+    fields = {k: v for k, v in asdict(plan).items() if k not in _NOT_ASKED}
     return json.loads(canonical_json(fields))
 
 

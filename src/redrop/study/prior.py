@@ -107,6 +107,11 @@ def _headline(card: RegimeCard, rates: tuple[float, ...]) -> str:
     if len(rates) == 2:
         return f"At {epochs} the sign is open: expect little either way; test {_say(rates)}."
     few = "little data for fine-tuning" if card.epochs <= MANY_EPOCHS else epochs
+    if card.unit == "samples":  # what was published of images went both ways
+        return (
+            f"With {few}, expect the baseline to overfit. Whether dropout pays there is open, with "
+            f"more weight decay and, for images, mixup as its rivals; test {_say(rates)}."
+        )
     return (
         f"With {few}, expect the baseline to overfit and dropout to pay, with more weight decay "
         f"as its rival; test {_say(rates)}."

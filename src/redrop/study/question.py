@@ -10,6 +10,7 @@ from redrop.study.plan import make_plan
 from redrop.study.run import check_arms, measure_precision, torch_version
 from redrop.study.schema import StudyPlan, read_plan
 from redrop.tasks.load import AnyTask
+from redrop.tasks.parameters import count_parameters
 from redrop.tasks.spec import TaskSpec
 from redrop.train.config import TrainConfig
 from redrop.train.precision import Precision
@@ -58,6 +59,8 @@ class Question:
         Raises:
             UsageError: An arm does not fit the task or the training.
         """
+        # First: the one model that this builds tells what the description asks of it, too.
+        parameters = count_parameters(self.task, arms)
         plan = make_plan(
             name=self.task.name,
             arms=tuple(arms),
@@ -70,6 +73,7 @@ class Question:
             margin=self.margin,
             command=self.command,
             looks=looks,
+            parameters=parameters,
         )
         check_arms(plan, self.task)
         return plan

@@ -23,6 +23,7 @@ from redrop.study.schema import StudyPlan
 from redrop.tasks.load import AnyTask
 from redrop.train.checkpoint import latest_checkpoint, read_checkpoint, write_checkpoint
 from redrop.train.loop import train
+from redrop.train.memory import keep_memory
 
 SECONDS_BETWEEN_STEPS_TOLD = 1.0
 """Of one run; all runs of a cluster tell them to one mailbox."""
@@ -74,6 +75,7 @@ def train_run(
         UsageError: This node has other versions than the study, or a full disk.
     """
     _check_versions(plan)
+    keep_memory()
     with TemporaryDirectory(prefix="redrop-") as folder:
         directory = Path(folder)
         if saved is not None:

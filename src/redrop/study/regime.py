@@ -130,12 +130,12 @@ class RegimeCard:
         if math.isinf(tau):
             return "∞", "no weight decay"
         share = tau / self.epochs
-        meaning = f"{share:.2g} times the run, at the peak learning rate"
+        meaning = f"{say_amount(share)} times the run, at the peak learning rate"
         if share > 1:
             meaning += ": longer than the run, so it hardly acts"
         elif tau < 1:
             meaning += ": less than an epoch, so weights forget what they saw in it"
-        return f"{tau:.3g} epochs", meaning
+        return f"{say_amount(tau)} epochs", meaning
 
     def _measured_rows(self) -> list[tuple[str, str, str]]:
         found, rows = self.measured, []

@@ -15,7 +15,7 @@ from redrop.study.records import Study
 from redrop.study.stage import chosen_losses
 from redrop.study.statistics import Difference, Outcome, paired_differences, summarize
 from redrop.study.verdict import Comparison, judge
-from redrop.study.wording import capital, describe_arm, listing, plus_minus
+from redrop.study.wording import capital, describe_arm, listing, plus_minus, say_epochs
 from redrop.train.recipe import Recipe
 
 
@@ -245,16 +245,16 @@ def _excludes_zero(difference: Difference) -> bool:
 def _say_row(row: MapRow, unit: str) -> str:
     size = "" if row.parameters is None else f"{row.parameters:,} parameters, "
     difference = row.comparison.difference
-    change = "no complete pair"
-    if difference is not None:
-        change = f"{plus_minus(difference.mean, difference.half_width, plus=True)} {unit}"
+    if difference is None:  # there is nothing of which to say that it is inconclusive
+        return capital(f"{size}{say_epochs(row.epochs)}: {row.label} has no complete pair.")
+    change = f"{plus_minus(difference.mean, difference.half_width, plus=True)} {unit}"
     outcome = {
         Outcome.BETTER: "it pays",
         Outcome.WORSE: "it costs",
         Outcome.SAME: "no difference that matters",
         Outcome.INCONCLUSIVE: "inconclusive",
     }[row.comparison.outcome]
-    return capital(f"{size}{row.epochs:.3g} epochs: {row.label} {change}, {outcome}.")
+    return capital(f"{size}{say_epochs(row.epochs)}: {row.label} {change}, {outcome}.")
 
 
 def _say_flips(flips: Sequence[Flip], rows: Sequence[MapRow], labels: dict[str, str]) -> list[str]:
@@ -263,6 +263,7 @@ def _say_flips(flips: Sequence[Flip], rows: Sequence[MapRow], labels: dict[str, 
         size = "" if flip.parameters is None else f" at {flip.parameters:,} parameters"
         doubt = "" if flip.is_certain else "; the intervals do not settle both signs"
         turn = "begins to pay" if flip.pays_beyond else "stops paying"
+        turn = turn if flip.is_certain else f"perhaps {turn}"
         said.append(
             capital(
                 f"{labels[flip.arm]}{size} {turn} between {flip.fewer:.3g} and {flip.more:.3g} "

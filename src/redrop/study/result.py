@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from redrop.study.protocol import Finished
 from redrop.study.records import Study
+from redrop.study.show import draw_table
 from redrop.study.verdict import Verdict
 from redrop.train.recipe import Recipe
 
@@ -50,7 +50,7 @@ class StudyResult:
     def __repr__(self) -> str:
         console = Console(file=StringIO(), width=WIDTH, color_system=None, highlight=False)
         with console.capture() as capture:
-            console.print(layer_above("report").rich_table(self.table, WIDTH))
+            console.print(draw_table(self.table, WIDTH))
             for sentence in self.sentences:
                 console.print(sentence, markup=False)
             console.print(f"\nReport: {self.report}", markup=False, soft_wrap=True)
@@ -78,12 +78,3 @@ class StudyResult:
 
 
 _STRONG = ' style="font-weight: bold"'
-
-
-def layer_above(name: str) -> Any:
-    """Return a module of redrop that stands above this layer.
-
-    `redrop.study` is both a layer and what people call. What they call uses the report and the
-    parts of the command; nothing else in the layer may, which is why no import here names them.
-    """
-    return import_module(f"redrop.{name}")

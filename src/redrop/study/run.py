@@ -23,6 +23,7 @@ from redrop.tasks.spec import TaskSpec
 from redrop.train.loop import train
 from redrop.train.loss import check_objective
 from redrop.train.machine import describe_machine
+from redrop.train.memory import keep_memory
 from redrop.train.precision import Precision, fastest_precision
 from redrop.train.ranks import current_ranks
 
@@ -38,6 +39,13 @@ def load_planned_task(plan: StudyPlan) -> AnyTask:
     settings = plan.settings
     task = load_task(TaskSpec.from_json(settings["task"]), settings["model"])
     if task.sha256 != plan.data_sha256:
+        if settings["task"]["kind"] == "module":  # what called these runs had the plan's data
+            raise UsageError(
+                f"The runs of a study read the same data; `{settings['task']['source']}` gives "
+                f"others in each process (here {task.sha256[:12]}…): something is drawn without a "
+                "seed, perhaps at the top of its module. Draw from a seeded generator, or call "
+                "torch.manual_seed(0) before; if you have just edited it, use another folder."
+            )
         raise UsageError(
             f"The runs of a study read the same data; `{settings['task']['source']}` has changed "
             f"since the study began (now {task.sha256[:12]}…). Restore it, or use another folder."
@@ -90,6 +98,7 @@ def execute(
     Raises:
         UsageError: The data are no longer those of the plan, or the record cannot be written.
     """
+    keep_memory()
     task = load_planned_task(plan).with_recipe(run.arm, run.seed)
     checkpoints = folder / "checkpoints" / run.name
     if not current_ranks().is_first:  # the first of several ranks keeps the record

@@ -3,13 +3,17 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
+from dataclasses import fields as members
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from redrop.errors import UsageError
 from redrop.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PLAN_FILE = "study.json"
 STATUSES = ("done", "stopped early", "diverged")
@@ -25,7 +29,7 @@ _JSON_NAMES = {
 
 _SHORT_UNITS = {"nats per token": "nats", "squared standard deviations": "sd²"}
 
-Line = TypeVar("Line")
+Line = TypeVar("Line", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,10 +99,15 @@ class StudyPlan:
     Args:
         arms: The recipes that are compared, in the order of the report; one is the baseline.
         margin: Smallest difference that matters, in the unit of the loss.
-        looks: How often the study was planned to be judged; intervals pay for each look.
+        looks: By how much the error of a look is divided: how often the study was planned to be
+            judged, or the price of a look that was not planned (see `study.looks`).
         command: The exact command that repeats the study.
         settings: {"task": ..., "model": ..., "train": ..., "data": ...}; the report reads
             `data.name`, `data.unit`, `data.train_targets` and `data.bayes_loss` where present.
+        parameters: Numbers that training changes in the baseline's network; None in a plan of
+            before they were counted. They follow from the settings and decide nothing.
+        spent: What looks before an unplanned one may have erred; 0 while all looks are planned, and
+            None in a plan of before the two were told apart.
     """
 
     name: str
@@ -112,6 +121,8 @@ class StudyPlan:
     settings: Mapping[str, Any]
     data_sha256: str
     versions: Mapping[str, Any]
+    parameters: int | None = None
+    spent: float | None = None
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -127,6 +138,10 @@ class StudyPlan:
                 "A plan needs `margin` >= 0, `confidence` in (0, 1) and `looks` >= 1; got "
                 f"{self.margin}, {self.confidence} and {self.looks}."
             )
+        if self.parameters is not None and self.parameters < 0:
+            raise UsageError(f"`parameters` of a plan must be at least 0; got {self.parameters}.")
+        if self.spent is not None and not 0 <= self.spent < math.inf:
+            raise UsageError(f"`spent` of a plan must be at least 0; got {self.spent}.")
 
     @property
     def unit(self) -> str:
@@ -150,6 +165,8 @@ class StudyPlan:
 def parse(kind: type[Line], fields: Mapping[str, Any], where: str) -> Line:
     """Build a line from its JSON fields; fields it does not know are left to others.
 
+    A field that has a default came later than the format: what was written before lacks it.
+
     Raises:
         UsageError: A field is missing or of another type; the message names it and `where`.
 
@@ -159,7 +176,10 @@ def parse(kind: type[Line], fields: Mapping[str, Any], where: str) -> Line:
     redrop.errors.UsageError: a.jsonl, header: the field `arm` is missing. Restore or remove ...
     """
     values = {}
+    later = {each.name for each in members(kind) if each.default is not MISSING}
     for name, hint in get_type_hints(kind).items():
+        if name not in fields and name in later:
+            continue
         if name not in fields:
             raise UsageError(f"{where}: the field `{name}` is missing. Restore or remove the file.")
         values[name] = _checked(fields[name], hint, f"{where}: `{name}`")

@@ -3,8 +3,8 @@
 Runs of two arms that share a seed share weights, batches and the random words of their masks, so
 the unit of the analysis is the pair. With 3 to 10 pairs the paired t interval covers what it
 promises (the percentile bootstrap covers 75 to 88 % where it says 95 %), and judging after every
-pair turns 5 % false alarms into 10 to 19 %: so the number of looks is fixed beforehand and paid for
-by Bonferroni, as is the number of arms that are compared.
+pair turns 5 % false alarms into 10 to 19 %: so looks are planned and paid for by Bonferroni, as is
+the number of arms that are compared; what a look costs that was not planned is in `study.looks`.
 """
 
 import math
@@ -143,7 +143,7 @@ def paired_interval(
     Args:
         differences: arm - baseline, one per seed.
         confidence: With which all `tests` intervals hold together.
-        tests: Planned looks times the number of arms compared to the baseline, fixed beforehand.
+        tests: The plan's `looks` times the number of arms compared to the baseline.
 
     References:
         Student, "The probable error of a mean", Biometrika 6 (1908).
@@ -244,12 +244,22 @@ def _settling_power(mean: float, sd: float, margin: float, pairs: int, critical:
 
 
 def further_seeds(
-    difference: Difference | None, margin: float, *, power: float = POWER
+    difference: Difference | None,
+    margin: float,
+    *,
+    tests: int | None = None,
+    power: float = POWER,
 ) -> int | None:
     """Return about how many more seeds would settle an inconclusive difference.
 
     0 where it is settled; None where more than MOST_PAIRS would be needed. One pair has no spread
     to plan with: it is told to reach FEWEST_PAIRS first.
+
+    Args:
+        difference: As judged now.
+        margin: Fixed beforehand.
+        tests: At which the further seeds will be judged, no fewer than now; by default as now.
+        power: With which they would settle it.
 
     >>> further_seeds(paired_interval([-0.05, 0.01, -0.06, -0.01]), margin=0.01)
     26
@@ -263,7 +273,7 @@ def further_seeds(
         difference.sd,
         margin,
         confidence=difference.confidence,
-        tests=difference.tests,
+        tests=difference.tests if tests is None else tests,
         power=power,
     )
     # At least 1: an interval that does not clear the margin now has a power below one half.

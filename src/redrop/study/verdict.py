@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
+from redrop.study.looks import further_tests, say_looks
 from redrop.study.records import End, RunRecord, Study
 from redrop.study.statistics import (
     Difference,
@@ -19,7 +20,19 @@ from redrop.study.statistics import (
     paired_differences,
     paired_interval,
 )
-from redrop.study.wording import capital, count, describe_arm, listing, plus_minus, signed
+from redrop.study.wording import (
+    capital,
+    count,
+    describe_arm,
+    listing,
+    plus_minus,
+    say_alone,
+    say_divergence,
+    say_more_seeds,
+    say_no_pair,
+    say_open,
+    signed,
+)
 
 # A best step in the last tenth of a run is taken for "still falling".
 _WELL_BEFORE_THE_END = 0.9
@@ -73,7 +86,7 @@ class Regime:
     rise: float | None = None
     gap_at_best: float | None = None
     gap_at_end: float | None = None
-    sentence: str = "The regime is unknown: no run of the baseline is complete."
+    sentence: str = "The regime is unknown: no run of the baseline has a finite loss."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +171,8 @@ def _compare(study: Study, arm: str, at: str) -> Comparison:
     difference = paired_interval(
         list(differences.values()), confidence=plan.confidence, tests=tests
     )
-    outcome, further = decide(difference, plan.margin), further_seeds(difference, plan.margin)
+    outcome = decide(difference, plan.margin)
+    further = further_seeds(difference, plan.margin, tests=further_tests(plan, tests))
     if lost and outcome is not Outcome.WORSE:
         # A run that diverges counts as worse than any other, so the seeds that are left may
         # neither praise the arm nor clear it.
@@ -184,9 +198,11 @@ def _say(comparison: Comparison, study: Study) -> str:
     difference = comparison.difference
     if comparison.diverged:
         runs = count(len(study.of_arm(comparison.arm)), "run")
-        return capital(f"{where}{label}: {comparison.diverged} of {runs} diverged; do not use it.")
+        why = say_divergence(study, comparison.arm)
+        lost = f"{comparison.diverged} of {runs} diverged"
+        return capital(f"{where}{label}: {lost}; do not use it: {why}.")
     if difference is None:
-        return capital(f"{where}{label}: no seed is complete in this arm and in the baseline yet.")
+        return capital(f"{where}{label}: {say_no_pair(study, comparison.arm)}")
     size = plus_minus(abs(difference.mean), difference.half_width)
     verb = "lowers" if difference.mean < 0 else "raises"
     unit = study.plan.short_unit
@@ -203,18 +219,13 @@ def _say(comparison: Comparison, study: Study) -> str:
         return capital(
             f"{where}{label} makes no difference that matters: {changes}, within ±{margin:g}."
         )
-    seeds = _more(comparison.further_seeds)
+    seeds = say_more_seeds(comparison.further_seeds, difference.pairs)
     if difference.high < 0 or difference.low > 0:
         return capital(f"{where}{moves} {agree}, perhaps less than {margin:g}: {seeds}")
+    if difference.low > -margin:
+        gain = f"gains no {margin:g} {unit}"
+        return capital(f"{where}{label} {gain}: {changes}; it may cost that much.")
     return capital(f"{where}{label} is inconclusive: {changes}; {seeds}")
-
-
-def _more(seeds: int | None) -> str:
-    if seeds is None:
-        return (
-            "the difference lies so close to the margin that no affordable number would settle it."
-        )
-    return f"about {count(seeds, 'more seed')} would settle it."
 
 
 def _say_end(end: tuple[Comparison, ...], unit: str) -> list[str]:
@@ -235,10 +246,12 @@ def _headline(study: Study, best: tuple[Comparison, ...]) -> tuple[str | None, s
     plan = study.plan
     baseline = describe_arm(plan, plan.baseline)
     done = study.of_arm(plan.baseline)
+    margin = f"{plan.margin:g} {plan.short_unit}"
     if not best:
-        return None, "No verdict: the study has no arm besides its baseline."
+        return None, say_alone(study)
     if done and study.diverged(plan.baseline) == done.keys():
-        return None, f"No verdict: every run of the baseline ({baseline}) diverged."
+        why = say_divergence(study, plan.baseline)
+        return None, f"No verdict: every run of the baseline ({baseline}) diverged; {why}."
     if all(each.difference is None and not each.diverged for each in best):
         return None, "No verdict yet: no seed is complete in the baseline and in another arm."
     ranked = sorted(best, key=lambda each: _validation_difference(study, each.arm))
@@ -250,13 +263,18 @@ def _headline(study: Study, best: tuple[Comparison, ...]) -> tuple[str | None, s
         # An arm that is good where it does not diverge is not beaten, only not to be had this way.
         is_split = any(each.diverged and each.outcome is not Outcome.WORSE for each in best)
         aside = " without diverging" if is_split else ""
-        headline = f"Nothing beats {baseline} by {plan.margin:g} {plan.short_unit}{aside}: {advice}"
+        if _is_still_falling(list(done.values())):
+            aside += " while it is still improving"
+            advice += " for runs of this length"
+        headline = f"Nothing tried here beats {baseline} by {margin}{aside}: {advice}"
         return plan.baseline, headline + (", or a lower learning rate." if is_split else ".")
-    open_ = next(each for each in ranked if not _is_beaten(each, plan.margin))
+    open_, *others = [each for each in ranked if not _is_beaten(each, plan.margin)]
     if open_.difference is not None and open_.difference.half_width is None:
         more = count(open_.further_seeds or 1, "more seed")
         return None, f"No verdict yet: one seed may be chance; run at least {more}."
-    return None, f"No verdict yet. {open_.sentence}"
+    if len(best) == 1:
+        return None, f"No verdict yet. {open_.sentence}"
+    return None, f"No verdict yet: {say_open(1 + len(others), len(best))} {baseline} by {margin}."
 
 
 def _is_beaten(comparison: Comparison, margin: float) -> bool:
@@ -332,13 +350,14 @@ def _say_regime(regime: Regime, study: Study) -> str:
         ),
         "still falling": (
             f"was still improving: best at {place}. It is limited by its training, not by "
-            "overfitting, and a longer run may end in another verdict"
+            "overfitting, and a longer run may end otherwise"
         ),
     }[regime.state or "level"]
     gap = ""
     if regime.gap_at_best is not None:
         gap = f" (gap to training data {signed(regime.gap_at_best)} {unit} at the best checkpoint)"
-    return f"The baseline ({baseline}){seen} {tale}{gap}."
+    who = "The baseline" if len(study.plan.arms) > 1 else "The only arm"
+    return f"{who} ({baseline}){seen} {tale}{gap}."
 
 
 def _is_still_falling(runs: Sequence[RunRecord]) -> bool:
@@ -351,7 +370,8 @@ def _is_still_falling(runs: Sequence[RunRecord]) -> bool:
 def _notes(study: Study, best: tuple[Comparison, ...], recommended: str | None) -> list[str]:
     """Return what a reader must know to weigh the figures."""
     notes = []
-    if not study.runs:
+    is_compared = any(each.difference is not None for each in best)
+    if not is_compared:
         pass
     elif _has_test(study):
         chosen = "Arms and checkpoints were" if len(best) > 1 else "The checkpoints were"
@@ -365,20 +385,15 @@ def _notes(study: Study, best: tuple[Comparison, ...], recommended: str | None) 
             "checkpoints" + (" and arms" if len(best) > 1 else "") + " were chosen, which flatters "
             "the best of them a little."
         )
-    tests = study.plan.looks * len(best)
-    if tests > 1 and len(study.plan.seeds) > 1:
-        share = f"{100 * study.plan.confidence:g} %"
-        looks = f" at {study.plan.looks} planned looks" if study.plan.looks > 1 else ""
-        notes.append(
-            f"The intervals hold together at {share} for {count(len(best), 'comparison')}{looks}."
-        )
+    if is_compared and study.plan.looks * len(best) > 1 and len(study.plan.seeds) > 1:
+        notes.append(say_looks(study.plan, len(best)))
     if recommended is not None and _is_still_falling(list(study.of_arm(recommended).values())):
         notes.append(
             f"{capital(describe_arm(study.plan, recommended))} was still improving when training "
             "ended: a longer run may show more."
         )
     if study.missing:
-        total = len(study.plan.arms) * len(study.plan.seeds)
-        left = len(study.missing)
-        notes.append(f"{left} of {count(total, 'run')} are not complete; the rest is judged here.")
+        total = count(len(study.plan.arms) * len(study.plan.seeds), "run")
+        rest = "the rest is judged here" + ", in a look that is not counted" * is_compared
+        notes.append(f"{len(study.missing)} of {total} are not complete; {rest}.")
     return notes

@@ -15,7 +15,7 @@ ELEMENTWISE = (*DropoutRates.sites(), "pre_activation")
 
 _SHAPE = {"vocab_size", "context", "image_size", "channels", "features", "outputs", "dropout"}
 _MANNERS: dict[object, dict[str, Any]] = {"old": {"norm": "post"}, "modern": {"norm": "pre"}}
-"""What the old and the modern manner mean for a transformer, which has no network without norm."""
+"""What the manners mean for a transformer: where its norm stands. `norm_layer` takes it away."""
 
 
 def configure(config: Config, recipe: Recipe) -> Config:

@@ -10,6 +10,7 @@ from typing import Any
 from redrop.data import load_corpus
 from redrop.data.images import load_images
 from redrop.data.samples import Samples
+from redrop.data.tables import Kind as TableKind
 from redrop.data.tables import load_table
 from redrop.data.tokenizer import Tokenizer
 from redrop.errors import UsageError
@@ -20,9 +21,10 @@ from redrop.tasks.loaders import read_loaders
 from redrop.tasks.module import ModuleTask
 from redrop.tasks.samples import SamplesTask
 from redrop.tasks.seeded import seeded
-from redrop.tasks.spec import TaskSpec
+from redrop.tasks.spec import Predict, TaskSpec
 from redrop.tasks.text import TextTask
 
+KINDS: dict[Predict, TableKind] = {"classes": "classification", "values": "regression"}
 AnyTask = TextTask | SamplesTask | ModuleTask
 
 
@@ -59,9 +61,11 @@ def _load(spec_json: str, model_json: str) -> AnyTask:
         settings = {"vocab_size": corpus.tokenizer.vocab_size, **model}
         return TextTask(corpus, _config(TransformerConfig, settings))
     if spec.kind == "images":
-        return _samples_task(load_images(spec.source, limit=spec.limit), spec, model)
+        images = load_images(spec.source, size=spec.image_size, limit=spec.limit)
+        return _samples_task(images, spec, model)
     if spec.kind == "table":
-        samples = load_table(spec.source, target=spec.target, limit=spec.limit)
+        kind = None if spec.predict is None else KINDS[spec.predict]
+        samples = load_table(spec.source, target=spec.target, kind=kind, limit=spec.limit)
         return _samples_task(samples, spec, model)
     return _module_task(spec)
 

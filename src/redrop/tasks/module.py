@@ -3,17 +3,20 @@
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+from weakref import ref
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redrop.errors import UsageError
-from redrop.integrations import conversion_of, convert, find_sites, set_rates
+from redrop.integrations import Conversion, conversion_of, convert, find_sites
 from redrop.integrations.load_object import first_line
 from redrop.models.mode import eval_mode
+from redrop.tasks.looks import Look, Looks, key_of, trainable, with_rates
 from redrop.tasks.metrics import ClassScorer, NoScorer, TokenScorer, ValueScorer
 from redrop.tasks.seeded import seeded
 from redrop.tasks.source import Source
@@ -26,6 +29,11 @@ EVALUATED_ROWS = 128
 
 OWN_RATES = "rates"
 """Setting of the model that leaves its dropout as its author wrote it; see the recipe `as-is`."""
+
+_NOT_NEW = (
+    "The function of `--model` builds a new model at each call; it returned one that it had "
+    "returned before. Build it inside the function."
+)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -79,20 +87,64 @@ class ModuleTask:
             return "units of your loss"
         return "nats" if self.is_classification else "squared error"
 
-    def check(self, recipe: Recipe) -> None:
-        """Raise UsageError unless a recipe fits, before anything is trained."""
-        self.with_recipe(recipe)
+    def check(self, *recipes: Recipe) -> None:
+        """Raise UsageError unless recipes fit, before anything is trained.
 
-    def with_recipe(self, recipe: Recipe, seed: int = 0) -> "ModuleTask":
-        """Return the task with a recipe's rates and changes.
+        What is known to fit is not built again; recipes that change the model alike share one.
+
+        Raises:
+            UsageError: A recipe names no site of the model, or changes what its builder does not
+                take; or the loss does not fit what the model returns.
+        """
+        alike: dict[str, list[ModuleTask]] = {}
+        for task in (self.with_recipe(recipe) for recipe in recipes):
+            if key_of(task.settings()) not in self._looks.fitting:
+                alike.setdefault(key_of(task.changes), []).append(task)
+        for changes, tasks in alike.items():
+            self._looks.seen[changes] = tasks[0]._look(tasks)
+            self._looks.fitting.update(key_of(task.settings()) for task in tasks)
+
+    def parameters(self, recipe: Recipe) -> int:
+        """Return how many numbers training changes in the model of a recipe.
+
+        Raises:
+            UsageError: The recipe does not fit.
+        """
+        self.check(recipe)
+        return self._looks.seen[key_of(self.with_recipe(recipe).changes)].parameters
+
+    @cached_property
+    def _looks(self) -> Looks:
+        return Looks()
+
+    def _look(self, tasks: Sequence["ModuleTask"]) -> Look:
+        """Build the model once and try on it the rates of tasks that change it alike."""
+        model = self._new_model(0)
+        code = self._code_of(model)
+        conversion = self._convert(model)
+        for task in tasks:
+            with task._set_rates(conversion):
+                pass
+        with eval_mode(model):
+            self.loss(self.outputs(model, self.example.inputs).float(), self.example.targets)
+        look = Look(parameters=trainable(model), code=code)
+        conversion.restore()
+        kept = ref(model)
+        del model, conversion
+        # Who still holds the model may return it again, and all seeds would share its weights.
+        if kept() is not None and self._new_model(0) is kept():
+            raise UsageError(_NOT_NEW)
+        return look
+
+    def with_recipe(self, recipe: Recipe, seed: int = 0) -> "ModuleTask":  # noqa: ARG002
+        """Return the task with a recipe's rates and changes; nothing is built.
 
         Args:
             recipe: Of the run.
-            seed: Of the run, which builds the model once to see that the recipe fits.
+            seed: Of the run; data are read by (seed, step), so it is not needed here.
 
         Raises:
-            UsageError: The recipe names no site of the model, or changes what its builder does not
-                take; or the loss does not fit what the model returns.
+            UsageError: The recipe changes what the builder does not take.
         """
         changes = dict(recipe.model)
         keeps = changes.get(OWN_RATES) == "own"
@@ -106,21 +158,16 @@ class ModuleTask:
                 f"Recipe {recipe.name!r} changes {', '.join(unknown)} of your model; your function "
                 f"takes {', '.join(parameters) or 'no argument'}."
             )
-        task = replace(self, dropout=dict(recipe.dropout), changes=changes, keeps_rates=keeps)
-        task._check_loss(task.build(seed))
-        return task
+        return replace(self, dropout=dict(recipe.dropout), changes=changes, keeps_rates=keeps)
 
     def describe(self) -> dict[str, Any]:
         """Return what a record says about the data."""
-        example, train = self.example, self.parts["train"]
-        targets_each = example.targets.numel() // max(1, len(example))
-        rows = len(train) if train.collate else len(train) * len(example)
         return {
             "name": self.name,
             "sha256": self.sha256,
             "unit": self.unit,
-            "samples": {name: len(part) for name, part in self.parts.items()},
-            "train_targets": rows * targets_each,
+            "samples": {name: part.samples for name, part in self.parts.items()},
+            "train_targets": self.parts["train"].targets,
             "code": self.code,
         }
 
@@ -131,7 +178,11 @@ class ModuleTask:
         It is in the record, so that no result of an older version of a model is taken for one of a
         newer version. What these functions call is not looked at.
         """
-        kinds = {type(module) for module in self._new_model(0).modules()}
+        look = self._looks.seen.get(key_of(self.changes))
+        return self._code_of(self._new_model(0)) if look is None else look.code
+
+    def _code_of(self, model: nn.Module) -> str:
+        kinds = {type(module) for module in model.modules()}
         own = [
             kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "redrop")
         ]
@@ -156,17 +207,18 @@ class ModuleTask:
                 drop.
         """
         model = self._new_model(seed)
-        model.train()
-        conversion = convert(model, _arguments(self.example.inputs))
-        rates = dict(self.dropout) if self.keeps_rates else {"*": 0.0, **self.dropout}
-        if rates and conversion.sites:
-            set_rates(conversion, rates)
-        elif any(rates.values()):
-            raise UsageError(
-                f"`{self.name}` has no dropout site, so none can be set. Put nn.Dropout(0.0) "
-                "where dropout may act; `redrop sites` lists what is found."
-            )
+        self._set_rates(self._convert(model))
         return model
+
+    def _convert(self, model: nn.Module) -> Conversion:
+        return convert(model.train(), _arguments(self.example.inputs))
+
+    def _set_rates(self, conversion: Conversion) -> AbstractContextManager[object]:
+        advice = (
+            f"`{self.name}` has no dropout site, so none can be set. Put nn.Dropout(0.0) where "
+            "dropout may act; `redrop sites` lists what is found."
+        )
+        return with_rates(conversion, self.dropout, keeps_rates=self.keeps_rates, advice=advice)
 
     def _new_model(self, seed: int) -> nn.Module:
         with seeded(seed):
@@ -181,19 +233,8 @@ class ModuleTask:
                 f"The function of `--model` returns a torch.nn.Module; got {type(model).__name__}."
             )
         if conversion_of(model) is not None:
-            raise UsageError(
-                "The function of `--model` builds a new model at each call; it returned one that "
-                "it had returned before. Build it inside the function."
-            )
+            raise UsageError(_NOT_NEW)
         return model
-
-    def _check_loss(self, model: nn.Module) -> None:
-        example = self.example
-        with eval_mode(model):
-            loss: Any = self.loss(self.outputs(model, example.inputs).float(), example.targets)
-        if not isinstance(loss, Tensor) or loss.dim() > 0:
-            got = _describe(loss) if isinstance(loss, Tensor) else type(loss).__name__
-            raise UsageError(f"A loss returns a tensor of one number, a mean; got {got}.")
 
     def sites(self) -> tuple[Any, ...]:
         """Return the model's dropout sites, as one forward meets them."""
@@ -233,7 +274,7 @@ class ModuleTask:
         """
         try:
             if self.own_loss is not None:
-                return self.own_loss(outputs, targets)
+                return _one_number(self.own_loss(outputs, targets))
             if not self.is_classification:
                 return F.mse_loss(outputs.reshape(targets.shape), targets.to(outputs.dtype))
             if outputs.shape[:-1] == targets.shape:
@@ -255,6 +296,13 @@ class ModuleTask:
         if not self.is_classification:
             return ValueScorer(1.0)
         return ClassScorer() if self.example.targets.dim() == 1 else TokenScorer()
+
+
+def _one_number(loss: Any) -> Tensor:
+    if isinstance(loss, Tensor) and loss.dim() == 0:
+        return loss
+    got = _describe(loss) if isinstance(loss, Tensor) else type(loss).__name__
+    raise UsageError(f"A loss returns a tensor of one number, a mean; got {got}.")
 
 
 def _source(thing: Any) -> str:

@@ -18,6 +18,7 @@ class Preset:
         seeds: Runs per arm.
         steps: Enough for the baseline to pass its own minimum.
         batch_size: Samples, or windows of text, in a batch.
+        learning_rate: At its peak, after the warm-up.
         limit: Training samples used; None uses all.
     """
 
@@ -28,6 +29,7 @@ class Preset:
     seeds: int
     steps: int
     batch_size: int
+    learning_rate: float = 1e-3
     limit: int | None = None
 
 
@@ -48,8 +50,9 @@ MAP = Preset(
     network="transformer",
     arms=("none", "all-0.1", "all-0.2"),
     seeds=5,
-    steps=2000,
-    batch_size=16,
+    steps=1000,
+    batch_size=32,
+    learning_rate=2e-3,
 )
 """Of `redrop map`: a million tokens read by each run, from 4,000 different ones to a million."""
 

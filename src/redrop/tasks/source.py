@@ -41,6 +41,21 @@ class Source:
     def __len__(self) -> int:
         return len(self.items)
 
+    @cached_property
+    def samples(self) -> int:
+        """How many samples the items hold; batches may differ in size."""
+        if self.collate is not None:
+            return len(self)
+        return sum(len(self._take([place], 0)) for place in range(len(self)))
+
+    @cached_property
+    def targets(self) -> int:
+        """How many targets the items hold; samples are taken to be like the first two."""
+        if self.collate is not None:
+            example = self.first(2).targets
+            return len(self) * (example.numel() // max(1, len(example)))
+        return sum(self._take([place], 0).targets.numel() for place in range(len(self)))
+
     def batch(self, *, seed: int, step: int, batch_size: int) -> Batch:
         """Return the training batch of a step; of whole batches, one of them."""
         rows = batch_size if self.collate else 1

@@ -11,6 +11,7 @@ from redrop.train.recipe import Recipe
 
 Kind = Literal["text", "images", "table", "module"]
 Network = Literal["transformer", "vision_transformer", "mlp", "module"]
+Predict = Literal["classes", "values"]
 
 CONFIGS: dict[str, type[TransformerConfig | VisionTransformerConfig | MLPConfig]] = {
     "transformer": TransformerConfig,
@@ -39,11 +40,13 @@ class TaskSpec:
         tokenizer: Of a text: char, byte, or bpe:1024.
         limit: Use at most so many characters of a text, or training samples of other data.
         target: Column to predict, of a table.
+        predict: "classes" or "values", of a table; None lets the type of the target decide.
+        image_size: Side that images are resized to; None takes them as they are.
         model: `package.module:function` that builds the user's model, or `hf:` and what names one.
         loss: `package.module:function` from outputs and targets to the user's mean loss.
 
     Raises:
-        UsageError: `kind` or `network` is another word.
+        UsageError: `kind`, `network` or `predict` is another word.
     """
 
     kind: Kind = "text"
@@ -52,11 +55,16 @@ class TaskSpec:
     tokenizer: str = "char"
     limit: int | None = None
     target: str | None = None
+    predict: Predict | None = None
+    image_size: int | None = None
     model: str | None = None
     loss: str | None = None
 
     def __post_init__(self) -> None:
-        for name, words in (("kind", get_args(Kind)), ("network", get_args(Network))):
+        words_of = {"kind": get_args(Kind), "network": get_args(Network)}
+        if self.predict is not None:
+            words_of["predict"] = get_args(Predict)
+        for name, words in words_of.items():
             if getattr(self, name) not in words:
                 raise UsageError(
                     f"`{name}` of a task must be one of {', '.join(words)}; got "
@@ -64,8 +72,16 @@ class TaskSpec:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
+        """Return plain JSON values.
+
+        A choice that is younger than the first records stands there only if it was made, so that
+        a study that is gone on with is still the same one.
+        """
+        young = ("predict", "image_size")
+        stored = asdict(self)
+        return {
+            name: value for name, value in stored.items() if name not in young or value is not None
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from redrop.errors import UsageError
@@ -22,7 +22,15 @@ _NOT_NEGATIVE = (
     "concrete",
 )
 _BELOW_ONE = ("label_smoothing", "ema")
-_WORDS = {"precision": ("float32", "bfloat16"), "schedule": ("cosine", "linear", "constant")}
+_WORDS = {
+    "precision": ("float32", "bfloat16"),
+    "schedule": ("cosine", "linear", "constant"),
+    "optimizer": ("adamw", "adam", "sgd"),
+}
+
+LATER: Mapping[str, Any] = {"optimizer": "adamw"}
+"""Settings that came later, and what was done before: at that value JSON leaves them out, so that
+runs keep the id and the record that they had."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +45,13 @@ class TrainConfig:
             A run shorter than this never reaches the peak.
         min_learning_rate: Where the cosine ends, at the last step.
         schedule: How the learning rate falls after the warm-up: cosine, linear, or constant.
-        weight_decay: Decoupled decay of AdamW, on matrices and embeddings only.
+        optimizer: "adamw", "adam", which is AdamW without decay, or "sgd" with momentum 0.9, which
+            needs a learning rate of its own, about a hundred times that of Adam.
+        weight_decay: λ of the optimizer's own decay, on matrices and embeddings only. "adamw" takes
+            η · λ · w off beside its step (decoupled), "sgd" adds λ · w to the gradient, as it is
+            commonly used, so that momentum makes about 10 · η · λ · w of it. "adam" takes 0 only.
         l2: λ of λ/2 · Σ‖w‖² in the loss, on the same parameters; Adam rescales its gradient, which
-            is why it differs from `weight_decay`.
+            is why it differs from `weight_decay`. Under "sgd" the two differ by clipping alone.
         clip_norm: Gradients with a larger global norm are scaled down to it; 0 never.
         clip_value: Each number of a gradient is cut to ± this, before the norm; 0 never.
         label_smoothing: Share of each target that is spread evenly over all classes.
@@ -60,7 +72,8 @@ class TrainConfig:
         threads: For PyTorch's operators; 0 leaves PyTorch's own number.
 
     Raises:
-        UsageError: A number is out of its range or no number, or `precision` is another word.
+        UsageError: A number is out of its range or no number, a word is another one, or two
+            settings contradict each other.
 
     >>> TrainConfig(steps=100).batch_size
     24
@@ -72,6 +85,7 @@ class TrainConfig:
     warmup_steps: int = 50
     min_learning_rate: float = 1e-4
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = 0.1
     l2: float = 0.0
     clip_norm: float = 1.0
@@ -126,21 +140,36 @@ class TrainConfig:
                 '"early-0.2" or "late-0.5".'
             )
         parse_dropout_schedule(self.dropout_schedule)
+        if self.optimizer == "adam" and self.weight_decay:
+            raise UsageError(
+                f"Adam has no decoupled decay; got `weight_decay` {self.weight_decay}. Pass 0 (the "
+                'recipe `adam` does), and `l2` for a penalty in the loss; "adamw" has the decay.'
+            )
         if self.concrete and self.dropout_schedule != "constant":
             raise UsageError(
                 "Rates are learned or follow a schedule, not both; got `concrete` "
                 f"{self.concrete} and `dropout_schedule` {self.dropout_schedule!r}."
             )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, without what came later and is not used (`LATER`).
+
+        >>> "optimizer" in TrainConfig().to_json()
+        False
+        >>> TrainConfig(optimizer="sgd").to_json()["optimizer"]
+        'sgd'
+        """
+        known = asdict(self).items()
+        return {name: value for name, value in known if name not in LATER or value != LATER[name]}
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the config that `dataclasses.asdict` made into plain JSON values.
+        """Return the config that `to_json`, or `dataclasses.asdict`, made into plain JSON values.
 
         Raises:
             UsageError: A field is unknown, or its value is refused.
 
-        >>> from dataclasses import asdict
-        >>> TrainConfig.from_json(asdict(TrainConfig(steps=7))).steps
+        >>> TrainConfig.from_json(TrainConfig(steps=7).to_json()).steps
         7
         """
         try:

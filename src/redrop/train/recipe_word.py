@@ -26,6 +26,7 @@ STRUCTURES = {
 }
 
 _TRAIN = {
+    "optimizer": "optimizer",
     "weight_decay": "weight decay",
     "l2": "L2 in the loss",
     "clip_norm": "gradients clipped at norm",
@@ -68,6 +69,9 @@ _AUGMENT = {
 }
 
 SETTINGS = {"dropout": STRUCTURES, "train": _TRAIN, "model": _MODEL, "augment": _AUGMENT}
+_SAID = {"norm_layer-none": "no norm layers", "optimizer-sgd": "SGD with momentum"}
+"""Labels of words that read badly as setting and value."""
+
 WORDS = {"on": True, "off": False, "true": True, "false": False}
 
 
@@ -109,7 +113,7 @@ def _parse_part(part: str, name: str) -> Recipe:
     for group, labels in SETTINGS.items():
         if setting in labels:
             value = _rate(text, name) if group == "dropout" else _value(text)
-            label = f"{labels[setting]} {text}"
+            label = _SAID.get(part, f"{labels[setting]} {text}")
             return replace(Recipe(name=part, label=label), **{group: {setting: value}})  # type: ignore[arg-type]
     raise _unknown(part, name)
 

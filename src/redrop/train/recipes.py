@@ -67,6 +67,25 @@ _ALL = (
         f"{_HF}/llama/configuration_llama.py",
     ),
     Recipe(
+        name="adam",
+        label="Adam without weight decay",
+        train={"optimizer": "adam", "weight_decay": 0.0},
+        source="Kingma and Ba 2015, algorithm 1, which has no decay; what AdamW is compared with",
+    ),
+    Recipe(
+        name="sgd",
+        label="SGD with momentum",
+        train={"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 1e-4},
+        source="He et al. 2016: Deep Residual Learning, section 3.4: images, another schedule",
+    ),
+    Recipe(
+        name="no-norm",
+        label="no norm layers, Xavier's initial weights",
+        model={"norm_layer": "none", "init": "xavier"},
+        source="Glorot and Bengio 2010, whose weights keep the variance without norms; beside it, "
+        "init-xavier is the same network with norms",
+    ),
+    Recipe(
         name="slowrun",
         label="residual dropout 0.1, DropPath up to 0.05, weight decay 0.8",
         dropout={"attention_residual": 0.1, "feed_forward_residual": 0.1, "drop_path": 0.05},

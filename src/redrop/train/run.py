@@ -23,7 +23,7 @@ from redrop.nn.state import RunState
 from redrop.regularize.dropout_schedule import parse_dropout_schedule
 from redrop.regularize.weight_average import WeightAverage
 from redrop.train.checkpoint import FINAL, Snapshot, step_name, write_checkpoint
-from redrop.train.config import TrainConfig
+from redrop.train.config import LATER, TrainConfig
 from redrop.train.early_stopping import EarlyStopping
 from redrop.train.optimizer import (
     build_optimizer,
@@ -180,6 +180,8 @@ def _identity(task: Task, config: TrainConfig) -> dict[str, Any]:
 
 def _refuse_other_run(own: Mapping[str, Any], stored: Mapping[str, Any], source: Path) -> None:
     ours, theirs = _flat(own), _flat({key: stored.get(key) for key in own})
+    for name, before in LATER.items():  # a checkpoint of before that setting was trained so
+        theirs.setdefault(f"train.{name}", before)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise UsageError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from redrop.report.paste.chosen import Chosen, code
 from redrop.report.paste.no_equivalent import no_equivalent
-from redrop.report.paste.with_pytorch import BETAS
+from redrop.report.paste.with_pytorch import BETAS, MOMENTUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,13 @@ _ELEMENTWISE = {
 }
 
 
+def _optimizer(chosen: Chosen) -> dict[str, object]:
+    """Return what names the optimizer; the default is AdamW, which without decay is Adam."""
+    if chosen.train.optimizer == "sgd":
+        return {"optim": "sgd", "optim_args": f"momentum={MOMENTUM!r}"}
+    return {"adam_beta2": BETAS[1]}
+
+
 def _arguments(chosen: Chosen, notes: list[str]) -> str:
     train = chosen.train
     given: dict[str, object] = {
@@ -106,7 +113,7 @@ def _arguments(chosen: Chosen, notes: list[str]) -> str:
         "lr_scheduler_type": _SCHEDULES[train.schedule],
         "warmup_steps": train.warmup_steps,
         "weight_decay": train.weight_decay,
-        "adam_beta2": BETAS[1],
+        **_optimizer(chosen),
         "max_grad_norm": train.clip_norm,
         "label_smoothing_factor": train.label_smoothing,
     }

@@ -5,7 +5,15 @@ from redrop.report.paste.no_equivalent import no_equivalent
 from redrop.train.recipe import EVERYWHERE
 
 BETAS = (0.9, 0.99)
-"""Of the AdamW in redrop.train.optimizer, which loads torch."""
+"""Of AdamW and Adam in redrop.train.optimizer, which loads torch."""
+MOMENTUM = 0.9
+"""Of SGD there."""
+
+_OPTIMIZERS = {
+    "adamw": ("AdamW", f"betas={BETAS!r}"),
+    "adam": ("Adam", f"betas={BETAS!r}"),
+    "sgd": ("SGD", f"momentum={MOMENTUM!r}"),
+}
 
 _LAYERS = {
     "embedding": "on the sum of token and position embedding",
@@ -55,14 +63,15 @@ def _sites(chosen: Chosen) -> str:
 
 def _optimizer(chosen: Chosen) -> str:
     train = chosen.train
+    name, own = _OPTIMIZERS[train.optimizer]
     return (
         "# Decay pulls matrices and embeddings, not biases and norms.\n"
         "matrices = [p for p in model.parameters() if p.dim() >= 2]\n"
         "others = [p for p in model.parameters() if p.dim() < 2]\n"
-        "optimizer = torch.optim.AdamW(\n"
+        f"optimizer = torch.optim.{name}(\n"
         f'    [{{"params": matrices, "weight_decay": {train.weight_decay!r}}},\n'
         '     {"params": others, "weight_decay": 0.0}],\n'
-        f"    lr={train.learning_rate!r}, betas={BETAS!r},\n"
+        f"    lr={train.learning_rate!r}, {own},\n"
         ")"
     )
 

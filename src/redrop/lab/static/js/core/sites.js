@@ -1,11 +1,14 @@
-// The dropout sites of the networks of redrop.models, in the order of a forward pass: what each is,
-// its name in code, and which corner of its mask is shown.
-import { KINDS } from "./state.js";
+// The dropout sites of the networks of redrop.models, in the order of `KINDS`: what each is, its name in
+// code, and which corner of its mask is shown; `grid` where its rows are not those of the tensor.
+import { elementwise, KINDS } from "./state.js";
 
 const TOKENS = { shape: [1, 12, 48], words: "sample 0, the first 12 tokens (rows) and 48 channels." };
 const WEIGHTS = { shape: [1, 1, 12, 12], words: "sample 0, head 0, the first 12 queries (rows) and keys.", after: " Causality hides the upper right half anyway." };
 const SAMPLES = { shape: [12, 48], words: "the first 12 samples (rows) and 48 channels." };
 const BRANCHES = { shape: [12, 48], shared: [1], words: "the first 12 samples (rows); all channels of a sample share one decision." };
+const WHOLE_TOKENS = { shape: [1, 12, 48], shared: [2], words: "sample 0, the first 12 tokens (rows); all channels of a token share one decision." };
+const HEADS = { shape: [1, 12, 1, 48], shared: [2, 3], grid: [12, 48], words: "sample 0, the first 12 heads (rows); all tokens and channels of a head share one decision." };
+const PATHS = { shape: [12, 1, 48], shared: [1, 2], grid: [12, 48], words: "the first 12 samples (rows); all tokens and channels of a sample share one decision." };
 const WHOLE = { shape: [1, 1], shared: [0, 1], words: "one decision for all samples of the step." };
 
 const TRANSFORMER = {
@@ -28,6 +31,22 @@ const TRANSFORMER = {
   feed_forward_residual: {
     title: "Feed-forward output", path: "blocks.0.feed_forward.residual", shape: "sample × token × channel", mask: TOKENS,
     text: "What the feed-forward part writes back, before it is added to the residual stream.",
+  },
+  token_dropout: {
+    title: "Whole token", path: "token_dropout", shape: "sample × token × channel", mask: WHOLE_TOKENS,
+    text: "The embedding of a whole token, before its position is added: the network is told that a token stands there, not which. At p = 0 the network has no such site.",
+  },
+  drop_head: {
+    title: "Whole head", path: "blocks.0.attention.drop_head", shape: "sample × head × token × channel", mask: HEADS,
+    text: "DropHead: what a whole attention head has gathered, before the output projection; the heads that are kept are scaled up. At p = 0 the network has no such site.",
+  },
+  drop_path: {
+    title: "Branch of a sample", path: "blocks.1.attention_drop_path", shape: "sample × token × channel", mask: PATHS,
+    text: "Stochastic depth: the whole branch of single samples. Both branches of a block have such a site; this is attention's. p is the rate of the last block, here the second of two; earlier blocks have less, growing linearly with depth. At p = 0 the network has no such site.",
+  },
+  layer_drop: {
+    title: "Whole block", path: "blocks.0.layer_drop", shape: "none: one decision a step", mask: WHOLE,
+    text: "LayerDrop: the block, attention and feed-forward, is skipped for all samples of a step, and nothing is scaled. At p = 0 the network has no such site.",
   },
 };
 
@@ -63,10 +82,10 @@ export const NETWORKS = {
     title: "Transformer", field: "rates", about: TRANSFORMER,
     text: "Attention and feed-forward, each with LayerNorm and a residual addition.",
     presets: [
-      { name: "Transformer, 2017", norm: "post", rates: [0.1, 0, 0.1, 0, 0.1], note: "Vaswani et al.: each sub-layer's output and the sum of the embeddings, p = 0.1; post-norm." },
-      { name: "GPT-1, BERT, 2018", norm: "post", rates: [0.1, 0.1, 0.1, 0, 0.1], note: "p = 0.1 on embeddings, attention weights and sub-layer outputs; many passes over the data; post-norm." },
-      { name: "Pythia, Llama", norm: "pre", rates: [0, 0, 0, 0, 0], note: "Pre-training that sees its data about once: p = 0. The reason is the amount of data, not the normalisation." },
-      { name: "Little data, many passes", norm: "pre", rates: [0.2, 0.2, 0.2, 0.2, 0.2], note: "A starting point for a study, not a finding: small data and many passes are where dropout tends to pay." },
+      { name: "Transformer, 2017", norm: "post", rates: elementwise(0.1, 0, 0.1, 0, 0.1), note: "Vaswani et al.: each sub-layer's output and the sum of the embeddings, p = 0.1; post-norm." },
+      { name: "GPT-1, BERT, 2018", norm: "post", rates: elementwise(0.1, 0.1, 0.1, 0, 0.1), note: "p = 0.1 on embeddings, attention weights and sub-layer outputs; many passes over the data; post-norm." },
+      { name: "Pythia, Llama", norm: "pre", rates: elementwise(), note: "Pre-training that sees its data about once: p = 0. The reason is the amount of data, not the normalisation." },
+      { name: "Little data, many passes", norm: "pre", rates: elementwise(0.2, 0.2, 0.2, 0.2, 0.2), note: "A starting point for a study, not a finding: small data and many passes are where dropout tends to pay." },
     ],
   },
   modern: {

@@ -23,11 +23,12 @@ const list = (read, most) => ({
   },
   write: (items) => items.join(","),
 });
-/** One rate for each kind of site of a network, all of them or none. */
-const ratesOf = (...first) => {
+/** One rate for each kind of site of a network, all of them or none; old links lack the later ones. */
+const ratesOf = (first, older = first.length) => {
   const many = list(rate(0).read, first.length);
   const read = (value) => {
     const items = many.read(value);
+    if (items?.length === older) items.push(...first.slice(older));
     return items?.length === first.length ? items : undefined;
   };
   return { ...many, first, read };
@@ -48,12 +49,17 @@ export function readSeed(value) {
 
 export const EXAMPLE = [0.8, 0.3, 1.2, 0.5, 0.9, 0.2, 1.0, 0.6, 0.4, 1.1];
 
-/** The kinds of dropout site of each network, in the order of a forward pass. */
+const ELEMENTWISE = ["embedding", "attention_weights", "attention_residual", "feed_forward_hidden", "feed_forward_residual"];
+
+/** The kinds of dropout site of each network, in the order of the code: single numbers come first. */
 export const KINDS = {
-  transformer: ["embedding", "attention_weights", "attention_residual", "feed_forward_hidden", "feed_forward_residual"],
+  transformer: [...ELEMENTWISE, "token_dropout", "drop_head", "drop_path", "layer_drop"],
   modern: ["feed_forward_hidden", "feed_forward_residual", "drop_path", "layer_drop"],
   old: ["pre_activation", "feed_forward_hidden"],
 };
+
+/** Rates of a transformer that drops single numbers only. */
+export const elementwise = (...rates) => KINDS.transformer.map((_, i) => rates[i] ?? 0);
 
 export const FIELDS = {
   view: word("story", "activations", "attention", "runs", "block"),
@@ -77,9 +83,9 @@ export const FIELDS = {
   hidden: list(arm, 100),
   net: word(...Object.keys(KINDS)),
   norm: word("pre", "post"),
-  rates: ratesOf(0.1, 0.1, 0.1, 0.1, 0.1), // of the transformer
-  modern: ratesOf(0.1, 0.1, 0, 0),
-  old: ratesOf(0.5, 0.3),
+  rates: ratesOf(elementwise(0.1, 0.1, 0.1, 0.1, 0.1), ELEMENTWISE.length), // of the transformer
+  modern: ratesOf([0.1, 0.1, 0, 0]),
+  old: ratesOf([0.5, 0.3]),
   site: word(...new Set(Object.values(KINDS).flat())),
   task: word("digits", "table"),
   embed: word("", "figure"),

@@ -4,7 +4,9 @@ import { signal } from "../../vendor/signals-core.js";
 /** Rises whenever colours may have changed; a drawing that reads it is drawn anew. */
 export const themeVersion = signal(0);
 
-for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+const DARK = "(prefers-color-scheme: dark)";
+
+for (const query of [DARK, "(forced-colors: active)"]) {
   matchMedia(query).addEventListener("change", () => themeVersion.value++);
 }
 
@@ -29,11 +31,14 @@ export function setTheme(name) {
   themeVersion.value++;
 }
 
-/** Read the custom properties `--rd-<name>` at an element. */
+/** Read the custom properties `--rd-<name>` at an element, as "#rrggbb". */
 export function colours(element, names) {
   themeVersion.value;
-  const style = getComputedStyle(element);
-  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--rd-${name}`).trim()]));
+  const style = getComputedStyle(element), scheme = style.colorScheme;
+  const isDark = scheme === "dark" || (scheme !== "light" && matchMedia(DARK).matches);
+  // A browser keeps `light-dark(…)` in a custom property as text, which a canvas cannot paint with.
+  const read = (name) => style.getPropertyValue(`--rd-${name}`).match(/#[0-9a-f]{6}/gi)?.at(isDark ? -1 : 0);
+  return Object.fromEntries(names.map((name) => [name, read(name)]));
 }
 
 export const prefersStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

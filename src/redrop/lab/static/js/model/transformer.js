@@ -52,8 +52,13 @@ export function forward({ config, tensors }, ids, change = (_, weights) => weigh
       x[row * width + i] = t("token_embedding.weight").data[id * width + i] + t("position_embedding.weight").data[row * width + i];
     }
   });
-  const isRms = config.norm_layer === "rmsnorm", joined = (values, branch) => (config.residual === false ? branch : add(values, branch));
-  const norm = (values, name) => (isRms ? rmsNorm(values, length, t(`${name}.weight`)) : layerNorm(values, length, t(`${name}.weight`), t(`${name}.bias`)));
+  const joined = (values, branch) => (config.residual === false ? branch : add(values, branch));
+  const norms = {
+    none: (values) => values,
+    rmsnorm: (values, name) => rmsNorm(values, length, t(`${name}.weight`)),
+    layernorm: (values, name) => layerNorm(values, length, t(`${name}.weight`), t(`${name}.bias`)),
+  };
+  const norm = norms[config.norm_layer ?? "layernorm"];
   const full = (values, name) => linear(values, length, t(`${name}.weight`), t(`${name}.bias`));
   for (let layer = 0; layer < config.layers; layer++) {
     const at = `blocks.${layer}.`;

@@ -28,7 +28,7 @@ function rateOf(state) {
 /** The corner of the mask that is shown: 12 tokens or samples by 48 channels, or what else a site has. */
 function corner(state) {
   return computed(() => {
-    const site = siteOf(state), { path, mask } = networkOf(state).about[site], [rows, columns] = mask.shape.slice(-2);
+    const site = siteOf(state), { path, mask } = networkOf(state).about[site], [rows, columns] = mask.grid ?? mask.shape.slice(-2);
     const key = maskKey(state.seed.value, state.step.value, siteId(path));
     const keep = keepMask(key, rateAt(state, site), mask.shape, { shared: mask.shared ?? [] });
     return { ...mask, rows, columns, keep };

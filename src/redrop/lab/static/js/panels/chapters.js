@@ -2,7 +2,9 @@
 // `try` are buttons that change the figure, `experiment` the command that tests the statement; a
 // point of a `list` may be a pair of a statement and its own command.
 
-const rates = (p) => [p, p, p, p, p];
+import { elementwise } from "../core/state.js";
+
+const rates = (p) => elementwise(p, p, p, p, p);
 
 export const CHAPTERS = [
   {
@@ -83,12 +85,12 @@ export const CHAPTERS = [
     experiment: "python -m redrop.lab.train_model",
   },
   {
-    title: "Where it sits", panel: "block", set: { net: "transformer", norm: "post", rates: [0.1, 0, 0.1, 0, 0.1], site: "attention_residual" },
+    title: "Where it sits", panel: "block", set: { net: "transformer", norm: "post", rates: elementwise(0.1, 0, 0.1, 0, 0.1), site: "attention_residual" },
     text: [
       "The transformer of 2017 had dropout on the embeddings and on what each sub-layer writes back. Dropout on attention weights and inside the feed-forward part came with later implementations.",
       "Which site helps depends on model and data. Choose one to see its name and its mask.",
     ],
-    try: [["2017", { net: "transformer", norm: "post", rates: [0.1, 0, 0.1, 0, 0.1] }], ["GPT-1, BERT", { net: "transformer", norm: "post", rates: [0.1, 0.1, 0.1, 0, 0.1] }], ["p = 0 everywhere", { net: "transformer", norm: "pre", rates: rates(0) }]],
+    try: [["2017", { net: "transformer", norm: "post", rates: elementwise(0.1, 0, 0.1, 0, 0.1) }], ["GPT-1, BERT", { net: "transformer", norm: "post", rates: elementwise(0.1, 0.1, 0.1, 0, 0.1) }], ["p = 0 everywhere", { net: "transformer", norm: "pre", rates: rates(0) }]],
   },
   {
     title: "Why big pre-training uses p = 0", panel: "block", set: { net: "transformer", norm: "pre", rates: rates(0), site: "embedding" },

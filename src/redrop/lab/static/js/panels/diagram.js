@@ -15,11 +15,17 @@ const ROWS = {
       return norm === "pre" ? [["box", "LayerNorm", "fork"], ...inner, ["add"]] : [[kind, name, "fork"], ...others, ["add"], ["box", "LayerNorm", "stream"]];
     };
     return [
-      ["box", "Token + position embedding", "stream"],
+      ["box", "Token embedding", "stream"],
+      ["site", "token_dropout", "stream"],
+      ["box", "+ position embedding", "stream"],
       ["site", "embedding", "stream"],
       ["open", "block, × N"],
-      ...sub([["box", "Attention: softmax(q·kᵀ/√d)"], ["site", "attention_weights"], ["box", "Weights · v, output projection"], ["site", "attention_residual"]]),
-      ...sub([["box", "Expand, GELU"], ["site", "feed_forward_hidden"], ["box", "Contract"], ["site", "feed_forward_residual"]]),
+      ["site", "layer_drop", "stream"],
+      ...sub([
+        ["box", "Attention: softmax(q·kᵀ/√d)"], ["site", "attention_weights"], ["box", "Weights · v"], ["site", "drop_head"],
+        ["box", "Output projection"], ["site", "attention_residual"], ["site", "drop_path"],
+      ]),
+      ...sub([["box", "Expand, GELU"], ["site", "feed_forward_hidden"], ["box", "Contract"], ["site", "feed_forward_residual"], ["site", "drop_path"]]),
       ["close"],
       ...(norm === "pre" ? [["box", "LayerNorm", "stream"]] : []),
       ["box", "Output layer: logits", "stream"],

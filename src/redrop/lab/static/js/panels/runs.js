@@ -6,6 +6,7 @@ import { exact, integer, number, signed } from "../core/format.js";
 import { networkOf } from "../core/sites.js";
 import { KINDS } from "../core/state.js";
 import { followStudies } from "../core/studies.js";
+import { colours } from "../core/theme.js";
 import { ARM_COLOURS, curves, DASHES } from "./curves.js";
 
 const LOSSES = {
@@ -53,7 +54,8 @@ function armLine(index) {
   const line = h("canvas", { width: 56, height: 8, class: "rd-arm-line", "aria-hidden": "true" });
   requestAnimationFrame(() => {
     const context = line.getContext("2d");
-    context.strokeStyle = getComputedStyle(line).getPropertyValue(`--rd-arm-${index % ARM_COLOURS}`);
+    const name = `arm-${index % ARM_COLOURS}`;
+    context.strokeStyle = colours(line, [name])[name];
     context.lineWidth = 5;
     context.setLineDash(DASHES[index % DASHES.length].map((n) => 2 * n));
     context.beginPath();
