@@ -78,7 +78,7 @@ def test_the_command_runs_and_its_run_has_the_settings_of_the_arm(tmp_path: Path
     assert result.returncode == 0, result.stderr
     plan = json.loads((tmp_path / "run" / "study.json").read_text())
     assert is_same(Recipe.from_json(plan["arms"][0]), recipe)
-    expected = dataclasses.asdict(TrainConfig(**{**TINY, "batch_size": 4}))
+    expected = TrainConfig(**{**TINY, "batch_size": 4}).to_json()
     for name in set(expected) - {"seed", "threads"}:
         assert plan["settings"]["train"][name] == expected[name], name
 

@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 import pytest
 
 from redrop.errors import UsageError
+from redrop.study.arms import parse_arms
 from redrop.study.engine import missing_runs, open_study
-from redrop.study.plan import ARM_LETTERS, continue_plan, plan_digest, planned_runs
+from redrop.study.plan import ARM_LETTERS, continue_plan, make_plan, plan_digest, planned_runs
 from redrop.study.run import execute
 from redrop.study.schema import parse_plan, read_plan
 from redrop.tasks.load import load_task
@@ -225,3 +226,22 @@ def test_a_study_of_before_goes_on_and_keeps_its_records(tmp_path):
 def test_a_count_that_is_none_is_refused(wrong):
     with pytest.raises(UsageError, match="`parameters`"):
         parse_plan({**as_of_old(small.plan()), "parameters": wrong}, "study.json")
+
+
+def test_ids_and_digests_are_those_of_earlier_versions():
+    """A run that was recorded before a setting existed is found again, and not computed anew."""
+    plan = make_plan(
+        name="n",
+        arms=parse_arms(("none", "all-0.1")),
+        seeds=(0, 1),
+        task=TaskSpec(source="markov"),
+        model={"width": 32, "vocab_size": 24},
+        train=TrainConfig(steps=10, warmup_steps=1),
+        data={"sha256": "0" * 64, "name": "n"},
+        torch_version="2",
+        margin=0.01,
+        command="c",
+    )
+    known = ["a1ff1098e648", "cea670898237", "86da09c7bc3b", "badcc3e10b24"]
+    assert [run.id for run in planned_runs(plan)] == known
+    assert plan_digest(plan) == "10942419"
