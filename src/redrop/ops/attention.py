@@ -19,8 +19,8 @@ from redrop.mask.threshold import threshold
 from redrop.mask.window import Window
 from redrop.ops.attention_composite import composite, composite_gradients
 from redrop.ops.attention_operator import as_call
-from redrop.ops.attention_transform import AttentionUnderGrad, only_gradients
-from redrop.ops.plain import is_plain
+from redrop.ops.attention_transform import AttentionUnderGrad
+from redrop.ops.plain import is_plain, only_gradients
 
 
 def attention(

@@ -13,16 +13,9 @@ from torch import Tensor
 from redrop.kernels.attention_tensors import AttentionInputs
 from redrop.ops.attention_composite import composite
 from redrop.ops.attention_operator import AttentionCall, keep, kept
+from redrop.ops.plain import only_gradients
 
 Tensors = tuple[Tensor, ...]
-
-
-def only_gradients() -> bool:
-    """Say whether all active transforms of torch.func are gradients, and nothing is traced."""
-    if torch.compiler.is_compiling():
-        return False
-    levels = torch._C._functorch.get_interpreter_stack() or []
-    return all(level.key() == torch._C._functorch.TransformType.Grad for level in levels)
 
 
 class AttentionUnderGrad(torch.autograd.Function):

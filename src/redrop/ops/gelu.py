@@ -10,9 +10,8 @@ from redrop.kernels.dispatch import select_gelu
 from redrop.kernels.plan import MaskPlan
 from redrop.mask.threshold import ONE, threshold
 from redrop.mask.window import Window
-from redrop.ops.attention_transform import only_gradients
 from redrop.ops.dropout import dropout
-from redrop.ops.plain import is_plain
+from redrop.ops.plain import is_plain, only_gradients
 
 
 def gelu_dropout(

@@ -33,3 +33,11 @@ def refuse_unusable(x: object) -> None:
     else:
         return
     raise UsageError(f"Dropout takes {rule}; got {came}. {advice}.")
+
+
+def only_gradients() -> bool:
+    """Say whether all active transforms of torch.func are gradients, and nothing is traced."""
+    if torch.compiler.is_compiling():
+        return False
+    levels = torch._C._functorch.get_interpreter_stack() or []
+    return all(level.key() == torch._C._functorch.TransformType.Grad for level in levels)

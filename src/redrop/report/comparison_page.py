@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from redrop.disk import disk_error, write_atomically
 from redrop.report.comparison import HEADINGS, StudyComparison, StudyRow
+from redrop.report.forest import name_sides
 from redrop.report.html import render
 from redrop.report.labels import wrap
 from redrop.report.svg import INK, PALETTE, PAPER, grid, style, to_svg
@@ -98,17 +99,7 @@ def _draw_panel(axes: Axes, rows: Sequence[StudyRow], unit: str) -> None:
     room = 0.08 * (high - low)
     axes.set_xlim(low - room, high + room)
     axes.set_xlabel(f"difference to the study's own baseline, {unit}")
-    for side, at, text in (("left", 0.0, "← better"), ("right", 1.0, "worse →")):
-        axes.text(
-            at,
-            -0.72,
-            text,
-            transform=axes.get_yaxis_transform(),
-            horizontalalignment=side,
-            verticalalignment="top",
-            fontsize=9.5,
-            alpha=0.75,
-        )
+    name_sides(axes)
     grid(axes, "x")
 
 

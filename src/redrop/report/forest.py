@@ -70,9 +70,15 @@ def _draw_panel(axes: Axes, study: Study, comparisons: Sequence[Comparison], tit
     room = 0.12 * (high - low)
     axes.set_xlim(min(low, -plan.margin) - room, max(high, plan.margin) + room)
     axes.set_xlabel(f"difference to baseline, {study.plan.unit}")
-    for side, text in (("left", "← better"), ("right", "worse →")):
+    name_sides(axes)
+    grid(axes, "x")
+
+
+def name_sides(axes: Axes) -> None:
+    """Say below the ends of an axis of differences which way is better."""
+    for side, at, text in (("left", 0.0, "← better"), ("right", 1.0, "worse →")):
         axes.text(
-            0.0 if side == "left" else 1.0,
+            at,
             -0.72,
             text,
             transform=axes.get_yaxis_transform(),
@@ -81,4 +87,3 @@ def _draw_panel(axes: Axes, study: Study, comparisons: Sequence[Comparison], tit
             fontsize=9.5,
             alpha=0.75,
         )
-    grid(axes, "x")

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from redrop.report.content import least_loss
-from redrop.report.table import NOTHING
+from redrop.report.table import spread
 from redrop.study.records import Study
 from redrop.study.statistics import Summary, summarize
-from redrop.study.wording import describe_arm, signed
+from redrop.study.wording import describe_arm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class MapLosses:
 
     def cells(self, amounts: Sequence[str]) -> list[list[str]]:
         """Return the rows as text, each behind the name of its amount."""
-        shown = ([_say(each) for each in row] for row in self.losses)
+        shown = ([spread(each) for each in row] for row in self.losses)
         return [[amount, *row] for amount, row in zip(amounts, shown, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,9 +73,3 @@ def _losses(study: Study, arm: str, has_test: bool, zero: float) -> Summary | No
     ends = [run.end for run in study.of_arm(arm).values() if run.end is not None]
     found = [end.test_loss_best if has_test else end.best_validation_loss for end in ends]
     return summarize([loss - zero for loss in found if loss is not None])
-
-
-def _say(summary: Summary | None) -> str:
-    if summary is None:
-        return NOTHING
-    return signed(summary.mean) + ("" if summary.sd is None else f" ± {summary.sd:.3f}")

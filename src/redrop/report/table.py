@@ -139,7 +139,7 @@ def make_table(study: Study, verdict: Verdict) -> Table:
         (Heading("Recipe", "", True, 9), lambda row: row.label),
         (
             Heading("Best validation loss", "mean ± sd", False, 0),
-            lambda row: _spread(row.best_validation_loss),
+            lambda row: spread(row.best_validation_loss),
         ),
         (Heading("at step", "mean", False, 2), lambda row: _whole(row.best_step)),
         (Heading("Gap at best", "val. − train", False, 1), lambda row: _mean(row.gap_at_best)),
@@ -180,7 +180,8 @@ def make_table(study: Study, verdict: Verdict) -> Table:
     )
 
 
-def _spread(summary: Summary | None) -> str:
+def spread(summary: Summary | None) -> str:
+    """Return mean ± sd of one arm, or a dash."""
     if summary is None:
         return NOTHING
     # Three decimals throughout: a column whose rows have different ones cannot be read down.

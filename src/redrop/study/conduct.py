@@ -175,10 +175,11 @@ def conduct_map(
     Raises:
         UsageError: The data hold less than an amount, or a run fails.
     """
-    with_amount(question, max(amounts))  # refused before the smaller ones are run
+    # The largest first: what the data do not hold is refused before anything is run.
+    largest_first = sorted(set(amounts), reverse=True)
+    questions = [(amount, with_amount(question, amount)) for amount in largest_first]
     points = []
-    for amount in sorted(set(amounts)):
-        own = with_amount(question, amount)
+    for amount, own in reversed(questions):
         plan = own.plan(arms, seeds)
         study = conduct_plan(folder / f"amount-{amount:09d}", plan, engine, watch)
         points.append(MapPoint(study=study, unique=plan.settings["data"]["train_targets"]))

@@ -19,7 +19,7 @@ from redrop.models.config import TransformerConfig
 from redrop.models.mode import eval_mode
 from redrop.regularize.text.token_noise import unseen_id
 from redrop.tasks.augment_corpus import augment_corpus, text_augmentation
-from redrop.tasks.looks import Look, Looks, key_of, trainable, with_rates
+from redrop.tasks.known_model import Look, Looks, key_of, trainable, with_rates
 from redrop.tasks.text import TextTask
 from redrop.train.recipe import Recipe
 

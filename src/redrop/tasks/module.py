@@ -16,7 +16,7 @@ from redrop.errors import UsageError
 from redrop.integrations import Conversion, conversion_of, convert, find_sites
 from redrop.integrations.load_object import first_line
 from redrop.models.mode import eval_mode
-from redrop.tasks.looks import Look, Looks, key_of, trainable, with_rates
+from redrop.tasks.known_model import Look, Looks, key_of, trainable, with_rates
 from redrop.tasks.metrics import ClassScorer, NoScorer, TokenScorer, ValueScorer
 from redrop.tasks.seeded import seeded
 from redrop.tasks.source import Source

@@ -9,8 +9,8 @@ from redrop.models.config import MLPConfig, TransformerConfig, VisionTransformer
 from redrop.models.rates import DropoutRates
 from redrop.tasks.configure import configure
 from redrop.tasks.hugging_face import CausalTask
+from redrop.tasks.known_model import trainable
 from redrop.tasks.load import AnyTask
-from redrop.tasks.looks import trainable
 from redrop.tasks.module import ModuleTask
 from redrop.train.recipe import Recipe
 
