@@ -22,7 +22,7 @@ from redrop.study.records import Study
 from redrop.study.schema import StudyPlan
 
 ARMS = ("none", "all-0.2")
-TRIAL_STEPS = 100
+TRIAL_STEPS = 400
 
 
 def seconds_of(engine: Any, plan: StudyPlan) -> tuple[float, float, Study]:

@@ -1,12 +1,15 @@
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 import redrop as package
 from tests.cli.command import redrop
 
-COMMANDS = ["study", "train", "generate", "replay", "report", "lab", "recipes", "info"]
+COMMANDS = ["study", "train", "generate", "replay", "report", "export", "map", "advise", "sites"]
+COMMANDS += ["lab", "recipes", "info"]
 
 
 def test_help_names_every_command_and_gives_examples():
@@ -22,6 +25,15 @@ def test_every_command_has_a_help_text_with_an_example(command):
     result = redrop(command, "--help")
     assert result.returncode == 0, result.stderr
     assert f"redrop {command}" in result.stdout.partition("Example")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_says_all_of_its_docstring(command):
+    function = getattr(
+        import_module(f"redrop.cli.{command}"), {"map": "map_"}.get(command, command)
+    )
+    said = inspect.getdoc(function).partition("\nArgs:")[0].replace("`", "")
+    assert " ".join(said.split()) in " ".join(redrop(command, "--help").stdout.split())
 
 
 def test_version():

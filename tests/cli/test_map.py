@@ -50,6 +50,13 @@ def test_the_same_command_again_computes_nothing_and_report_rebuilds_it(finished
     assert (drawn / "map.html").read_bytes() == page
 
 
+def test_naming_the_network_it_has_anyway_is_the_same_map(finished):
+    folder, drawn, first = finished
+    again = redrop(*ASKED, "--network=transformer", cwd=folder)
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+    assert [*(folder / "studies").glob("*/")] == [drawn]
+
+
 def test_a_table_is_a_table_here_too_and_holds_what_it_holds(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [f"{n},{(n * 7) % 11},{n * 0.5 + (n % 3)}" for n in range(80)]

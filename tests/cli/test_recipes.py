@@ -56,6 +56,7 @@ def test_recipes_of_ones_own_are_listed_too(tmp_path):
     ("arguments", "said"),
     [
         (["gpt3"], "got 'gpt3'. Did you mean 'gpt2'?"),
+        (["weight_decay-abc"], "`weight_decay` must be a finite number of at least 0; got 'abc'"),
         (["all-2"], "`p` must lie in [0, 1]; got 2"),
         (["--file", "no-such.toml"], "`no-such.toml` cannot be read"),
         (["--file", "broken.toml"], "`broken.toml` is not TOML"),

@@ -6,26 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from redrop.cli.app import main
 from redrop.study.records import read_study
-
-
-@pytest.fixture
-def redrop(tmp_path, monkeypatch, capsys):
-    """Run a command in this process, which has torch loaded; return its code and its output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*arguments):
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
-
 
 QUICK = [
     "--steps=12",

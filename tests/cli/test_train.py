@@ -1,28 +1,18 @@
 """`redrop train` into a folder that holds a run already."""
 
+from functools import partial
+
 import pytest
 
-from redrop.cli.app import main
 from redrop.study.records import read_study
 
 QUICK = ["--steps=8", "--warmup-steps=1", "--batch-size=8", "--eval-every=4"]
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch, capsys):
-    """Run `redrop train` on a table in this process; return its code and its output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        code = 0
-        try:
-            main(("train", "--task=table", *QUICK, *arguments))
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
+def train(redrop):
+    """Run `redrop train` on a table."""
+    return partial(redrop, "train", "--task=table", *QUICK)
 
 
 def recorded(folder):

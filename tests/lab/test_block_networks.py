@@ -1,6 +1,5 @@
 """The old and the modern network in the block view: sites, masks, texts that run, and training."""
 
-import hashlib
 import re
 import shlex
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from playwright.sync_api import Page, expect
 from redrop.cli.app import app, main
 from redrop.lab import export
 from redrop.lab.jobs import FOLDER, command_for
-from redrop.mask import replay
 from redrop.models import DropoutRates, MLPConfig, TransformerConfig, build_model
 from redrop.nn import SiteModule, attach
 from redrop.study.arms import parse_arms
@@ -23,22 +21,18 @@ from redrop.tasks.configure import configure
 from redrop.tasks.load import load_task
 from redrop.tasks.presets import preset
 from redrop.tasks.spec import TaskSpec
+from tests.lab.block import (
+    BLOCK,
+    MASK_JS,
+    NETWORKS,
+    SITES_JS,
+    STATE_JS,
+    TEXT_JS,
+    check_chosen,
+    config_of,
+)
 from tests.lab.conftest import STATIC, TOKEN, LiveServer
 from tests.lab.test_everywhere import AXE
-
-BLOCK = "/#v=1&view=block"
-NETWORKS = ("old", "modern")
-SITES_JS = f"import {{ NETWORKS }} from '{STATIC}/js/core/sites.js';\n"
-MASK_JS = f"import {{ keepMask, maskKey, siteId }} from '{STATIC}/js/core/mask.js';\n"
-TEXT_JS = (
-    f"import {{ asCommand, asPython, recipeName, TASKS }} from '{STATIC}/js/core/config_text.js';\n"
-)
-STATE_JS = f"import {{ createState, fromHash, toHash, KINDS }} from '{STATIC}/js/core/state.js';\n"
-
-
-def config_of(network: str, rates: dict[str, float], **shape: int) -> MLPConfig:
-    shape = {"features": 3, "outputs": 2, **shape}
-    return MLPConfig(network=network, dropout=DropoutRates(**rates), **shape)  # type: ignore[arg-type]
 
 
 def all_sites(network: str) -> MLPConfig:
@@ -125,15 +119,8 @@ def test_every_site_is_chosen_by_key_and_shows_the_hash_of_its_mask(
     page = open_page(f"{BLOCK}&net={network}&{network}={rates}&seed=5&step=8")
     expect(page.locator(".rd-site")).to_have_count(len(about))
     for kind, told in about.items():
-        page.get_by_role("button", name=f"Dropout site {told['title']}, p = 0.4").focus()
-        page.keyboard.press("Enter")
-        expect(page.locator(".rd-facts code")).to_have_text(told["path"])
-        expect(page.locator(".rd-facts samp")).to_have_text(kind)
-        mask = told["mask"]
-        kept = replay(seed=5, step=8, site=told["path"], p=0.4, shape=mask["shape"],
-                      shared=mask.get("shared", ()))  # fmt: skip
-        digest = hashlib.sha256("".join(map(str, kept.astype(int).ravel())).encode()).hexdigest()
-        expect(page.locator(".rd-hash-value")).to_have_text(digest)
+        button = page.get_by_role("button", name=f"Dropout site {told['title']}, p = 0.4")
+        kept = check_chosen(page, button, kind, told)
     page.get_by_text("Mask as a table").click()
     cells = page.locator("table", has_text="Mask of this site").locator("td").all_inner_texts()
     assert [cell == "kept" for cell in cells] == kept.ravel().tolist()

@@ -13,7 +13,7 @@ from redrop.lab.jobs import command_for, recipe_name
 from redrop.models import DropoutRates, MLPConfig, TransformerConfig
 from redrop.tasks.configure import configure
 from redrop.train.recipe_word import parse_recipe
-from tests.lab.test_block_networks import NETWORKS, TEXT_JS, config_of
+from tests.lab.block import NETWORKS, TEXT_JS, config_of
 
 ps = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 1.0, 1e-07])
 

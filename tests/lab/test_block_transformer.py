@@ -1,20 +1,18 @@
 """The transformer of the block view: all its kinds of site, and the masks that the network uses."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from redrop.lab.jobs import command_for
-from redrop.mask import replay
 from redrop.models import DropoutRates, TransformerConfig, build_model
 from redrop.nn import attach
 from redrop.nn import replay as replay_of_model
-from tests.lab.test_block_networks import BLOCK, MASK_JS, SITES_JS, STATE_JS
+from tests.lab.block import BLOCK, MASK_JS, SITES_JS, STATE_JS, check_chosen
 
 KINDS = TransformerConfig.KINDS
 ABOUT = SITES_JS + "give(NETWORKS.transformer.about);"
@@ -83,15 +81,7 @@ def test_every_site_is_chosen_by_key_and_shows_the_hash_of_its_mask(
     for kind, told in about.items():
         buttons = page.get_by_role("button", name=f"Dropout site {told['title']}, p = 0.4")
         assert buttons.count() == (2 if kind == "drop_path" else 1)
-        buttons.last.focus()
-        page.keyboard.press("Enter")
-        expect(page.locator(".rd-facts code")).to_have_text(told["path"])
-        expect(page.locator(".rd-facts samp")).to_have_text(kind)
-        mask = told["mask"]
-        kept = replay(seed=5, step=8, site=told["path"], p=0.4, shape=mask["shape"],
-                      shared=mask.get("shared", ()))  # fmt: skip
-        digest = hashlib.sha256("".join(map(str, kept.astype(int).ravel())).encode()).hexdigest()
-        expect(page.locator(".rd-hash-value")).to_have_text(digest)
+        check_chosen(page, buttons.last, kind, told)
 
 
 def test_python_and_command_name_the_sites(open_page: Callable[..., Page]) -> None:

@@ -81,7 +81,8 @@ def test_the_json_says_what_the_page_says(folder: Path) -> None:
     assert found["verdict"]["sentences"] == list(report.verdict.sentences)
     assert found["command"] == report.study.plan.command
     assert [row["arm"] for row in found["arms"]] == list(ARMS)
-    assert found["format"] == 2
+    assert found["format"] == 3
+    assert (found["looks"], found["error_of_all_looks"]) == (1, 0.05)
     assert found["arms"][2]["recipe"] == asdict(report.study.plan.arm("all-0.2"))
     assert found["arms"][2]["recipe"]["dropout"] == ARMS["all-0.2"]
     losses = [run["end"]["best_validation_loss"] for run in found["runs"] if run["arm"] == "none"]

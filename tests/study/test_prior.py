@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redrop.study.baseline_regime import Regime
 from redrop.study.prior import LABEL, Reading, expect
 from redrop.study.regime import Counted, RegimeCard
-from redrop.study.verdict import Regime
 
 cards = st.builds(
     RegimeCard,

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from redrop.study.against_baseline import values_at
 from redrop.study.records import Study, read_study, write_atomically
 from redrop.study.statistics import Outcome, critical_t, paired_interval
-from redrop.study.verdict import Verdict, judge, values_at
+from redrop.study.verdict import Verdict, judge
 from tests.study import synthetic
 from tests.study.synthetic import end_event, make_events, make_plan, write_ends
 
@@ -240,6 +241,7 @@ def test_without_a_pair_there_is_no_verdict(tmp_path: Path, baseline: list[float
     assert verdict.recommended is None
     assert verdict.headline.startswith("No verdict yet: no seed is complete")
     assert "no seed is complete in this arm and in the baseline yet" in verdict.best[0].sentence
+    assert verdict.to_dict()["best"][0]["outcome"] is None
 
 
 def test_an_empty_study_has_a_verdict_that_says_so(tmp_path: Path) -> None:
@@ -267,6 +269,7 @@ def test_an_arm_that_diverges_is_neither_praised_nor_cleared(tmp_path: Path) -> 
 def test_an_arm_that_always_diverges_is_worse(tmp_path: Path) -> None:
     verdict = judged(tmp_path, none=BASE[:2], all_02=[diverged(), diverged(None)])
     assert verdict.best[0].outcome is Outcome.WORSE
+    assert verdict.to_dict()["best"][0]["outcome"] == "worse"
     assert verdict.headline == "Nothing tried here beats no dropout by 0.01 nats: use none."
 
 

@@ -8,6 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from redrop.tasks.loaders import read_loaders
+from redrop.tasks.module import ModuleTask
+from redrop.train.recipe import Recipe
+
 ROWS, WIDTH, CLASSES = 48, 6, 3
 
 
@@ -146,3 +150,12 @@ def split_at_random():
     order = order[torch.randperm(ROWS)].tolist()
     random.shuffle(order)
     return tuple((x[part], y[part]) for part in (order[:24], order[24:]))
+
+
+def task(builder=build, loaders=loaders, **fields):
+    """Return the task of a user's model and loaders, without a recipe."""
+    return ModuleTask("mine", builder, read_loaders(loaders()), "0" * 64, **fields)
+
+
+def dropping(**dropout):
+    return Recipe(name="r", dropout=dropout)

@@ -1,8 +1,7 @@
-import functools
-import inspect
 import json
 import warnings
-import weakref
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,17 +12,12 @@ from redrop.errors import UsageError
 from redrop.integrations import load_object
 from redrop.mask import keep_mask, mask_key
 from redrop.nn import SiteModule
-from redrop.tasks.loaders import read_loaders
-from redrop.tasks.module import ModuleTask
 from redrop.train.recipe import Recipe
 from redrop.train.recipe_file import read_recipes
 from redrop.train.recipe_word import parse_recipe
 from redrop.train.run import Run
 from tests.tasks import own, small
-
-
-def task(builder=own.build, loaders=own.loaders, **fields):
-    return ModuleTask("mine", builder, read_loaders(loaders()), "0" * 64, **fields)
+from tests.tasks.own import dropping, task
 
 
 def rates_of(model):
@@ -33,10 +27,6 @@ def rates_of(model):
         for name, module in model.named_modules()
         if isinstance(module, SiteModule)
     }
-
-
-def dropping(**dropout):
-    return Recipe(name="r", dropout=dropout)
 
 
 def test_every_rate_is_the_recipes_and_the_others_are_zero():
@@ -251,90 +241,6 @@ def test_a_loss_that_turns_nan_ends_its_run_alone(tmp_path):
     assert (kept.status, kept.steps) == ("done", 8)
 
 
-class Counting:
-    """A builder that counts, and knows which of its models are still there."""
-
-    def __init__(self, builder=own.build):
-        self.builder = builder
-        self.built = []
-        self.__signature__ = inspect.signature(builder)
-
-    def __call__(self, **changes):
-        model = self.builder(**changes)
-        self.built.append(weakref.ref(model))
-        return model
-
-    @property
-    def alive(self):
-        return sum(model() is not None for model in self.built)
-
-
-def test_a_run_builds_its_model_once():
-    builder = Counting()
-    run = Run(task(builder).with_recipe(parse_recipe("all-0.3"), 5), small.train_config())
-    assert (len(builder.built), builder.alive) == (1, 1)
-    assert run.model is builder.built[0]()
-
-
-def test_recipes_that_differ_in_their_rates_are_checked_on_one_model():
-    builder = Counting()
-    mine = task(builder)
-    words = ("none", "as-is", "all-0.1", "as-is+all-0.3+weight_decay-1")
-    recipes = [*map(parse_recipe, words), dropping(drop=0.2)]
-    mine.check(*recipes)
-    for recipe in recipes:  # what fits is known, and so is all that was seen of it
-        mine.check(recipe)
-        assert mine.parameters(recipe) == SIZES[16]
-    assert mine.describe()["code"] == mine.code
-    assert (len(builder.built), builder.alive) == (1, 0)
-    assert mine.code == task(builder).code  # which builds, since nothing was looked at
-    assert len(builder.built) == 2
-
-
-def test_other_arguments_of_the_builder_are_another_model():
-    builder = Counting()
-    mine = task(builder)
-    arms = [
-        Recipe(name=str(number), model=model, dropout={"drop": p})
-        for number, (model, p) in enumerate([({}, 0.1), ({"hidden": 32}, 0.1), ({}, 0.2)])
-    ]
-    mine.check(*arms)
-    assert [mine.parameters(arm) for arm in arms] == [SIZES[16], SIZES[32], SIZES[16]]
-    assert (len(builder.built), builder.alive) == (2, 0)
-    with pytest.raises(UsageError, match="`absent` names no site"):
-        mine.check(arms[0], Recipe(name="r", dropout={"absent": 0.1}))
-    mine.check(*arms)
-    assert len(builder.built) == 3  # what was refused is not taken for fitting, the rest is
-
-
-# Weights and biases of two layers, and scale and shift of the normalization between them.
-SIZES = {h: (own.WIDTH * h + h) + 2 * h + (h * own.CLASSES + own.CLASSES) for h in (16, 32)}
-
-
-def test_what_is_frozen_or_shared_is_not_counted_twice():
-    def build():
-        model = own.build()
-        model.first.requires_grad_(False)
-        model.again = model.last
-        return model
-
-    frozen = own.WIDTH * 16 + 16
-    assert task(build).parameters(parse_recipe("as-is")) == SIZES[16] - frozen
-
-
-def test_a_builder_may_hold_what_it_built_but_not_return_it_again():
-    held = []
-
-    def build():
-        held.append(own.build())
-        return held[-1]
-
-    task(build).check(parse_recipe("all-0.1"))
-    assert len(held) == 2  # built again, to see whether it is another one
-    with pytest.raises(UsageError, match="builds a new model at each call; it returned one that"):
-        task(functools.cache(own.build)).check(parse_recipe("all-0.1"))
-
-
 def test_a_loss_is_one_number_wherever_it_is_computed():
     mine = task(own_loss=own.no_mean).with_recipe(parse_recipe("none"))
     batch = mine.batch(seed=0, step=0, batch_size=4)
@@ -377,6 +283,39 @@ def test_a_pattern_that_names_nothing_lists_the_sites(pattern):
 def test_a_model_without_sites_may_be_an_arm_that_does_not_drop():
     model = task(own.build_without_sites).with_recipe(parse_recipe("none")).build(0)
     assert type(model) is nn.Linear
+
+
+class Says(nn.Module):
+    """A model that returns what it is given to return."""
+
+    def __init__(self, said):
+        super().__init__()
+        self.said = said
+
+    def forward(self, x):  # noqa: ARG002
+        return self.said
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda logits: logits,
+        lambda logits: {"loss": None, "logits": logits},
+        lambda logits: OrderedDict(hidden=torch.ones(1), logits=(logits,)),
+        lambda logits: SimpleNamespace(logits=logits),
+        lambda logits: (logits, torch.ones(1)),
+    ],
+    ids=["a tensor", "a mapping", "an ordered mapping", "an output", "a tuple"],
+)
+def test_logits_are_found_in_what_models_return(wrap):
+    logits = torch.ones(4, 3)
+    assert task().outputs(Says(wrap(logits)), torch.zeros(4, 6)) is logits
+
+
+@pytest.mark.parametrize("said", [None, (), [torch.ones(1)], {"hidden": torch.ones(1)}, ("a",)])
+def test_a_model_that_returns_something_else_is_refused(said):
+    with pytest.raises(UsageError, match="A model returns a tensor, .*; got"):
+        task().outputs(Says(said), torch.zeros(4, 6))
 
 
 def test_a_batch_that_the_model_cannot_take_is_one_line():

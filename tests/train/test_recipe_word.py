@@ -187,15 +187,33 @@ def test_a_rate_outside_0_to_1_is_refused(p):
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("weight_deacy-0.3", "weight_decay"),
-        ("atention_weights-0.1", "attention_weights"),
+        ("weight_deacy-0.3", "weight_decay-0.3"),
+        ("atention_weights-0.1", "attention_weights-0.1"),
         ("gpt", "gpt2"),
-        ("mixp-0.2", "mixup"),
-        ("none+weightdecay-0.3", "weight_decay"),
+        ("mixp-0.2", "mixup-0.2"),
+        ("none+weightdecay-0.3", "weight_decay-0.3"),
+        ("weight_decay", "weight_decay-VALUE"),
     ],
 )
 def test_a_mistyped_word_gets_a_hint(typed, meant):
     with pytest.raises(UsageError, match=f"Did you mean '{meant}'"):
+        parse_recipe(typed)
+    if not meant.endswith("-VALUE"):
+        parse_recipe(meant)
+
+
+@pytest.mark.parametrize(
+    ("typed", "rule"),
+    [
+        ("weight_decay-abc", "`weight_decay` must be a finite number of at least 0; got 'abc'"),
+        ("all-0.1+ema-1", r"`ema` must lie in \[0, 1\); got 1"),
+        ("patience-0.5", "`patience` must be an integer of at least 0; got 0.5"),
+        ("optimizer-lion", '`optimizer` must be "adamw" or "adam" or "sgd"; got \'lion\''),
+        ("dropout_schedule-0.2", "`dropout_schedule` must be a word; got 0.2"),
+    ],
+)
+def test_a_value_that_no_run_would_take_is_refused(typed, rule):
+    with pytest.raises(UsageError, match=rule):
         parse_recipe(typed)
 
 

@@ -20,7 +20,7 @@ app = App(
     "  redrop study\n\n"
     "  redrop study my.txt --seeds 8\n\n"
     "  redrop study my-folder --arms none all-0.1 attention_weights-0.1",
-    help_format="plaintext",
+    help_format="markdown",
     suppress_keyboard_interrupt=False,
     exit_on_error=False,
     print_error=False,
@@ -91,7 +91,10 @@ for _name, (_help, _example) in _COMMANDS.items():
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0, 2 for a mistake in its use, 130 for Ctrl-C."""
     try:
-        app(arguments)
+        tokens = sys.argv[1:] if arguments is None else arguments
+        if tokens and tokens[0] in _COMMANDS:  # the list shows one line, a command its docstring
+            app[tokens[0]].help = None
+        app(tokens)
     except (UsageError, CycloptsError) as error:
         _fail(f"redrop: {' '.join(str(error).split())}", USAGE_ERROR)
     except KeyboardInterrupt:

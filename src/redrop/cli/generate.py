@@ -1,6 +1,9 @@
 """`redrop generate`."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from redrop.errors import UsageError
 from redrop.study.plan import planned_runs
@@ -10,7 +13,7 @@ from redrop.study.schema import read_plan
 def generate(
     folder: Path,
     *,
-    prompt: str = "\n",
+    prompt: Annotated[str, Parameter(show_default=False)] = "\n",
     length: int = 400,
     arm: str | None = None,
     run_seed: int | None = None,
@@ -22,7 +25,7 @@ def generate(
 
     Args:
         folder: Of a run or a study.
-        prompt: Text to go on from.
+        prompt: Text to go on from; by default a new line.
         length: Tokens to write.
         arm: Which arm of a study; by default its first.
         run_seed: Which seed of a study; by default its first.

@@ -2,14 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from redrop.cli.engine import watch
-from redrop.cli.options import Flat, Json, typed_command
+from redrop.cli.options import Flat, Json, Words, typed_command
 from redrop.cli.report import print_map
-from redrop.cli.study import Arms
 from redrop.errors import UsageError
 from redrop.study.amounts import parse_amount
 from redrop.study.arms import parse_arms
@@ -34,8 +30,8 @@ _WIDTH, _CONTEXT = 64, 32
 def map_(
     data: str | None = None,
     *,
-    amounts: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = AMOUNTS,
-    arms: Arms = MAP.arms,
+    amounts: Words = AMOUNTS,
+    arms: Words = MAP.arms,
     seeds: int = MAP.seeds,
     margin: float = 0.005,
     out: Path | None = None,
@@ -74,7 +70,7 @@ def map_(
     if seeds < 1:
         raise UsageError(f"A map needs at least one seed; got {seeds}. Five give an interval.")
     chosen_arms = parse_arms(arms)
-    if task == TaskOptions() and task_of(data) is None:
+    if task.task is None and task.model is None and task_of(data) is None:
         model = replace(model, width=model.width or _WIDTH, context=model.context or _CONTEXT)
         chosen = choose_task(data, task, model, text, MAP)
     else:

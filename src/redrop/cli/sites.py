@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from redrop.cli.options import Json
+from redrop.cli.options import Json, Words
 from redrop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ _TOKENS = 16
 def sites(
     model: str,
     *,
-    input_: Annotated[
-        tuple[str, ...], Parameter(name="--input", consume_multiple=True, negative=())
-    ] = (),
+    input_: Annotated[Words, Parameter(name="--input")] = (),
     json_: Json = False,
 ) -> None:
     """List the dropout sites of a model: kind, rate, shape and what each touches.

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from redrop.cli.engine import announce, watch
-from redrop.cli.options import Flat, Json, typed_command
+from redrop.cli.options import Flat, Json, Words, typed_command
 from redrop.cli.report import print_protocol, print_report, print_stopped
 from redrop.errors import UsageError
 from redrop.study.arms import parse_arms
@@ -28,15 +26,13 @@ if TYPE_CHECKING:
     from redrop.study.conduct import Means
     from redrop.study.question import Question
 
-Arms = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
-
 
 def study(
     data: str | None = None,
     *,
-    arms: Arms = (),
+    arms: Words = (),
     budget: str | None = None,
-    factors: Arms = (),
+    factors: Words = (),
     recipes: Path | None = None,
     seeds: int | None = None,
     margin: float = 0.01,

@@ -17,9 +17,10 @@ from rich.table import Table as RichTable
 from redrop.report.export import study_names
 from redrop.report.markdown import bullets
 from redrop.report.table import NOTHING, markdown_rows
+from redrop.study.against_baseline import Comparison
 from redrop.study.records import Study
 from redrop.study.statistics import Outcome, paired_differences
-from redrop.study.verdict import Comparison, Verdict, judge
+from redrop.study.verdict import Verdict, judge
 from redrop.study.wording import plus_minus, signed
 
 FORMAT = 1

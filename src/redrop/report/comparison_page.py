@@ -14,8 +14,8 @@ from redrop.report.forest import name_sides
 from redrop.report.html import render
 from redrop.report.labels import wrap
 from redrop.report.svg import INK, PALETTE, PAPER, grid, style, to_svg
+from redrop.study.against_baseline import values_at
 from redrop.study.statistics import Outcome, paired_differences
-from redrop.study.verdict import values_at
 from redrop.study.wording import plus_minus
 
 PAGE = "comparison.html"

@@ -8,9 +8,10 @@ from matplotlib.ticker import MaxNLocator
 
 from redrop.report.labels import wrap
 from redrop.report.svg import INK, PAPER, grid, looks, style
+from redrop.study.against_baseline import Comparison, values_at
 from redrop.study.records import Study
 from redrop.study.statistics import paired_differences
-from redrop.study.verdict import Comparison, Verdict, values_at
+from redrop.study.verdict import Verdict
 from redrop.study.wording import plus_minus
 
 _ROW_INCHES, _FRAME_INCHES = 0.62, 1.35

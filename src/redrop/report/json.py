@@ -7,9 +7,10 @@ from typing import Any
 from redrop.report.content import Report, least_loss
 from redrop.report.paste import configurations, recommended_arm
 from redrop.report.series import QUANTITIES, arm_series, difference_series
+from redrop.study.looks import error_of_all
 from redrop.study.records import RunRecord
 
-FORMAT = 2
+FORMAT = 3
 
 
 def report_json(report: Report) -> str:
@@ -45,6 +46,7 @@ def report_dict(report: Report) -> dict[str, Any]:
         "margin": plan.margin,
         "confidence": plan.confidence,
         "looks": plan.looks,
+        "error_of_all_looks": error_of_all(plan),
         "seeds": list(plan.seeds),
         "verdict": report.verdict.to_dict(),
         "missing": list(report.missing),

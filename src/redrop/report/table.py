@@ -8,9 +8,10 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
+from redrop.study.against_baseline import Comparison
 from redrop.study.records import End, RunRecord, Study
 from redrop.study.statistics import Summary, summarize
-from redrop.study.verdict import Comparison, Verdict
+from redrop.study.verdict import Verdict
 from redrop.study.wording import describe_arm, plus_minus, signed
 
 NOTHING = "–"

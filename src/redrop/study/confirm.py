@@ -8,10 +8,11 @@ run, and the verdict is the same as that of any other study.
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
+from redrop.study.against_baseline import Comparison
 from redrop.study.records import Study
 from redrop.study.stage import Journal, Stage, is_same, none_recipe, say_names
 from redrop.study.statistics import FEWEST_PAIRS, Outcome
-from redrop.study.verdict import Comparison, Verdict, judge
+from redrop.study.verdict import Verdict, judge
 from redrop.study.wording import capital, count, plus_minus
 from redrop.train.recipe import Recipe
 

@@ -35,7 +35,9 @@ from redrop.train.interrupt import Interrupt
 MOST_LOSSES = 3
 """In a row and without a new checkpoint; a run that kills its worker must not do so for ever."""
 
-_SECONDS_FOR_MAIL = 0.1
+_SECONDS_TO_NOTICE = 0.5
+"""An interrupt while nothing happens; letters and ends are noticed at once."""
+
 _SECONDS_TO_STOP = 30.0
 
 
@@ -105,6 +107,7 @@ class _Driver:
         self._train = ray.remote(train_run)
         self._task = ray.put(task)
         self._mailbox = _open_mailbox(ray)
+        self._mail = self._mailbox.wait.remote(0)
         self._runs: dict[str, _Run] = {}
         self._active: dict[Any, _Run] = {}
         self._waiting: deque[_Run] = deque()
@@ -123,7 +126,7 @@ class _Driver:
                 with Interrupt() as interrupt:  # a line is written or it is not
                     while self._waiting and (limit is None or len(self._active) < limit):
                         self._begin(self._waiting.popleft())
-                    self._read_mail(_SECONDS_FOR_MAIL, self._observe)
+                    self._wait()
                     self._see_ends()
                 if interrupt.is_requested:
                     raise KeyboardInterrupt
@@ -153,16 +156,21 @@ class _Driver:
         self._runs[planned.name] = run
         self._active[task.remote(*arguments)] = run
 
-    def _read_mail(self, seconds: float, observe: Observer | None) -> None:
-        """Write down what the nodes have posted; wait for a letter so long at most."""
+    def _wait(self) -> None:
+        """Wait until a letter has come or a task has ended, but not for long."""
+        events = [self._mail, *self._active]
+        self._ray.wait(events, num_returns=1, timeout=_SECONDS_TO_NOTICE)
+
+    def _read_mail(self, mail: Any, observe: Observer | None) -> None:
+        """Write down what the nodes have posted."""
         try:
-            letters = self._ray.get(self._mailbox.take.remote(self._letters_done, seconds))
+            first, letters = self._ray.get(mail)
         except self._ray.exceptions.RayError as error:
             raise UsageError(
                 f"The Ray cluster is gone ({one_line(error)}); what the runs had sent is "
                 "recorded. Repeat the command to go on."
             ) from error
-        for letter in letters:
+        for letter in letters[self._letters_done - first :]:
             run = self._runs[letter.run]
             # A worker that was given up may not be as dead as it looked.
             is_current = letter.attempt == run.attempt and run in self._active.values()
@@ -193,17 +201,23 @@ class _Driver:
 
     def _see_ends(self) -> None:
         """Settle the tasks that have ended, by themselves or by the death of a worker."""
-        ended = self._ended()
-        if ended:  # a task ends after its letters have arrived
-            self._read_mail(0, self._observe)
-        for task in ended:
+        for task in self._read_to_ends(self._observe):
             run = self._active.pop(task, None)
             if run is not None:  # a letter may have been reason to give it up
                 self._settle(run, task)
 
-    def _ended(self) -> list[Any]:
-        tasks = list(self._active)
-        return self._ray.wait(tasks, num_returns=len(tasks), timeout=0)[0] if tasks else []
+    def _read_to_ends(self, observe: Observer | None) -> list[Any]:
+        """Read what has come, and return the tasks that have ended, of which all is read."""
+        ended = self._happened(list(self._active))
+        if self._happened([self._mail]):
+            self._read_mail(self._mail, observe)
+            self._mail = self._mailbox.wait.remote(self._letters_done)
+        if ended:  # a task ends after its letters have come
+            self._read_mail(self._mailbox.take.remote(self._letters_done), observe)
+        return ended
+
+    def _happened(self, events: list[Any]) -> list[Any]:
+        return self._ray.wait(events, num_returns=len(events), timeout=0)[0] if events else []
 
     def _settle(self, run: _Run, task: Any) -> None:
         errors = self._ray.exceptions
@@ -239,11 +253,8 @@ class _Driver:
             self._ray.cancel(task, recursive=False)
         with contextlib.suppress(UsageError):  # the cluster is gone; the first error is told
             while self._active and time.monotonic() < deadline:
-                self._read_mail(_SECONDS_FOR_MAIL, None)
-                ended = self._ended()
-                if ended:
-                    self._read_mail(0, None)
-                for task in ended:
+                self._wait()
+                for task in self._read_to_ends(None):
                     self._active.pop(task, None)
 
     def _close(self, run: _Run) -> None:

@@ -1,8 +1,7 @@
 """What nodes of a Ray cluster send to the driver, and where it waits there; knows no torch."""
 
 import asyncio
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -21,6 +20,13 @@ class Saved(NamedTuple):
     files: Mapping[str, bytes]
 
 
+class Mail(NamedTuple):
+    """What the driver gets: letters, oldest first, behind the first so many."""
+
+    first: int
+    letters: Sequence[Letter]
+
+
 class Mailbox:
     """An actor beside the driver: nodes post letters, the driver waits for them.
 
@@ -31,22 +37,22 @@ class Mailbox:
     def __init__(self) -> None:
         self._letters: list[Letter] = []
         self._done = 0
-        self._has_mail = asyncio.Event()
+        self._has_come = asyncio.Event()
 
     async def post(self, letter: Letter) -> None:
         """Keep a letter for the driver."""
         self._letters.append(letter)
-        self._has_mail.set()
+        self._has_come.set()
 
-    async def take(self, done: int, seconds: float) -> list[Letter]:
-        """Return the letters behind the first `done`, oldest first, and forget those.
+    async def take(self, done: int) -> Mail:
+        """Forget the first `done` letters, and return the rest."""
+        del self._letters[: max(0, done - self._done)]
+        self._done = max(self._done, done)
+        return Mail(self._done, list(self._letters))
 
-        Where there is none, wait for one, so many seconds at most.
-        """
-        del self._letters[: done - self._done]
-        self._done = done
-        if not self._letters and seconds:
-            self._has_mail.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._has_mail.wait(), seconds)
-        return list(self._letters)
+    async def wait(self, done: int) -> Mail:
+        """Return the mail as soon as there is a letter behind the first `done`."""
+        while not (mail := await self.take(done)).letters:
+            self._has_come.clear()
+            await self._has_come.wait()
+        return mail

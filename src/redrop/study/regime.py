@@ -10,7 +10,7 @@ from redrop.errors import UsageError
 from redrop.study.amounts import say_amount
 
 if TYPE_CHECKING:  # it brings scipy, which takes longer to load than all of this
-    from redrop.study.verdict import Regime
+    from redrop.study.baseline_regime import Regime
 
 Counted = Literal["tokens", "samples"]
 

@@ -11,10 +11,11 @@ from itertools import pairwise
 from typing import Any
 
 from redrop.errors import UsageError
+from redrop.study.against_baseline import Comparison
 from redrop.study.records import Study
 from redrop.study.stage import chosen_losses
 from redrop.study.statistics import Difference, Outcome, paired_differences, summarize
-from redrop.study.verdict import Comparison, judge
+from redrop.study.verdict import judge
 from redrop.study.wording import capital, describe_arm, listing, plus_minus, say_epochs
 from redrop.train.recipe import Recipe
 

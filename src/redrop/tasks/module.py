@@ -250,7 +250,11 @@ class ModuleTask:
         return [] if source is None else list(source.batches(EVALUATED_ROWS, limit))
 
     def outputs(self, model: nn.Module, inputs: Any) -> Tensor:
-        """Return what the model says: a tensor, the `logits` of an output, or a tuple's first."""
+        """Return what the model says: a tensor, the `logits` of an output, or a tuple's first.
+
+        Raises:
+            UsageError: The model fails on the batch, or says something else.
+        """
         arguments = _arguments(inputs)
         try:
             said = model(**arguments) if isinstance(arguments, Mapping) else model(*arguments)
@@ -258,11 +262,13 @@ class ModuleTask:
             raise
         except Exception as error:  # whatever the user's forward raises
             raise UsageError(f"Your model failed on a batch: {first_line(error)}.") from error
-        said = getattr(said, "logits", said)
-        said = said[0] if isinstance(said, tuple) else said
+        named = said.get("logits") if isinstance(said, Mapping) else getattr(said, "logits", None)
+        said = said if named is None else named
+        said = said[0] if isinstance(said, tuple) and said else said
         if not isinstance(said, Tensor):
             raise UsageError(
-                f"A model returns a tensor, or an output with `logits`; got {type(said).__name__}."
+                "A model returns a tensor, a mapping or an output with `logits`, or a tuple that "
+                f"begins with one; got {type(said).__name__}."
             )
         return said
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from redrop.errors import UsageError
+from redrop.train.config import TrainConfig
 from redrop.train.recipe import EVERYWHERE, Recipe, Setting, compose
 from redrop.train.recipes import RECIPES
 
@@ -113,6 +114,8 @@ def _parse_part(part: str, name: str) -> Recipe:
     for group, labels in SETTINGS.items():
         if setting in labels:
             value = _rate(text, name) if group == "dropout" else _value(text)
+            if group == "train":  # at the door: a run would refuse it later
+                TrainConfig(**{"min_learning_rate": 0.0, "weight_decay": 0.0, setting: value})  # type: ignore[arg-type]
             label = _SAID.get(part, f"{labels[setting]} {text}")
             return replace(Recipe(name=part, label=label), **{group: {setting: value}})  # type: ignore[arg-type]
     raise _unknown(part, name)
@@ -148,9 +151,11 @@ def _value(text: str) -> Setting:
 
 
 def _unknown(part: str, name: str) -> UsageError:
+    setting, _, text = part.partition("-")
     words = [*RECIPES, *SITES, *(word for labels in SETTINGS.values() for word in labels)]
-    near = difflib.get_close_matches(part.partition("-")[0], words, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = difflib.get_close_matches(setting, words, n=1)
+    meant = [word if word in RECIPES else f"{word}-{text or 'VALUE'}" for word in near]
+    hint = f" Did you mean {meant[0]!r}?" if meant else ""
     return UsageError(
         "An arm is the name of a recipe or `setting-value`, several joined by `+`, such as none, "
         f"all-0.2 or all-0.1+weight_decay-0.3; got {name!r}.{hint} `redrop recipes` lists them "
