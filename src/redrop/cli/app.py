@@ -67,6 +67,10 @@ _COMMANDS = {
         "See dropout happen, in the browser, with the real masks.",
         "redrop lab studies --export page.html",
     ),
+    "robustness": (
+        "Measure what losing connections costs the trained networks of a study.",
+        "redrop robustness studies/my-1a2b3c4d --rates 0.1 0.3",
+    ),
     "recipes": (
         "List what can stand against overfitting, by name.",
         "redrop recipes gpt2",

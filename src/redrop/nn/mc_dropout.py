@@ -102,6 +102,22 @@ def mc_predict(
     return summarize_values(samples) if kind == "regression" else summarize_logits(samples)
 
 
+@contextmanager
+def dropout_on(model: torch.nn.Module) -> Iterator[None]:
+    """Switch dropout on, all else to eval mode, and gradients off; give each module its mode back.
+
+    Only layers with a rate above 0 count, redrop's and torch's.
+
+    >>> from redrop.nn.dropout import Dropout
+    >>> model = torch.nn.Sequential(Dropout(0.5), torch.nn.BatchNorm1d(8))
+    >>> with dropout_on(model):
+    ...     [module.training for module in model]
+    [True, False]
+    """
+    with _only_on(model, _active(model)), torch.no_grad():
+        yield
+
+
 def mc_samples(
     model: torch.nn.Module,
     x: Tensor,

@@ -1,7 +1,8 @@
-"""Loss and metrics on given batches, with dropout off."""
+"""Loss and metrics on given batches, with dropout off unless it is asked for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from torch import nn
 
@@ -11,7 +12,12 @@ from redrop.train.task import Batch, Score, Task
 
 
 def evaluate(
-    task: Task, model: nn.Module, batches: Sequence[Batch], precision: str = "float32"
+    task: Task,
+    model: nn.Module,
+    batches: Sequence[Batch],
+    precision: str = "float32",
+    *,
+    mode: Callable[[nn.Module], AbstractContextManager[None]] = eval_mode,
 ) -> Score:
     """Return loss and metrics; the model runs in eval mode and has its mode back.
 
@@ -22,6 +28,7 @@ def evaluate(
         model: To be judged.
         batches: Of one part of the data; each counts by its number of targets.
         precision: "bfloat16" runs the model under autocast.
+        mode: In which the model runs; `redrop.nn.mc_dropout.dropout_on` leaves dropout on.
 
     Returns:
         NaN and no metric where there is no batch: a task without test data has none to report.
@@ -30,7 +37,7 @@ def evaluate(
         return Score(math.nan, {})
     total, count = 0.0, 0
     scorer = task.scorer()
-    with eval_mode(model):
+    with mode(model):
         for batch in batches:
             outputs = run_model(task, model, batch, precision)
             total += task.loss(outputs, batch.targets).item() * batch.targets.numel()

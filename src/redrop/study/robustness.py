@@ -1,0 +1,252 @@
+"""Whether training with dropout made networks robust: what it costs them to lose parts afterwards.
+
+Dropout is said to force redundancy: a network that had to do without single connections should bear
+their loss. Here that is measured. Trained networks are evaluated as in `evaluate`, but with dropout
+left on at one kind of site, at rates that have nothing to do with those of their training:
+
+    cost(p) = loss with dropout p at the site - loss without dropout
+
+on the same validation batches, the mean over some draws of masks, which are the same for all arms
+of a seed. It chooses nothing, and it leaves the test data unread.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from redrop.errors import UsageError
+from redrop.nn import attach
+from redrop.nn.mc_dropout import dropout_on
+from redrop.study.plan import PlannedRun, planned_runs
+from redrop.study.records import Study
+from redrop.study.run import load_planned_task
+from redrop.study.statistics import Difference, paired_differences, paired_interval
+from redrop.study.wording import describe_arm, listing, plus_minus, signed
+from redrop.tasks.load import AnyTask
+from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
+from redrop.train.evaluate import evaluate
+from redrop.train.task import PartName
+from redrop.train.weights import get_weights, set_weights
+
+PART: PartName = "validation"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What dropping at rate p costs the networks of one arm.
+
+    Args:
+        arm: Its name.
+        label: In words.
+        p: Of the evaluation, not of the training.
+        losses: With it, by seed.
+        costs: Above the loss without dropout, by seed.
+        difference: Between these costs and those of the baseline; None for the baseline itself.
+    """
+
+    arm: str
+    label: str
+    p: float
+    losses: Mapping[int, float]
+    costs: Mapping[int, float]
+    difference: Difference | None
+
+    @property
+    def mean(self) -> float:
+        """Return the cost, mean over the seeds."""
+        return fmean(self.costs.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, the ends of the interval written out."""
+        fields = {**asdict(self), "mean": self.mean}
+        if self.difference is not None:
+            fields["difference"] |= {"low": self.difference.low, "high": self.difference.high}
+        return fields
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Robustness:
+    """What dropping at one kind of site costs the trained networks of a study.
+
+    Args:
+        study: Its name.
+        site: A kind of site, a pattern of site names, or `all`.
+        rates: At which was dropped.
+        baseline: Arm that the others are compared with.
+        unit: Of the loss, in short.
+        draws: Masks per rate.
+        costs: Of each arm at each rate, arms in the order of the study.
+        missing: Runs that could not be measured.
+    """
+
+    study: str
+    site: str
+    rates: tuple[float, ...]
+    baseline: str
+    unit: str
+    draws: int
+    costs: tuple[Cost, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return what it comes to, one sentence for each rate."""
+        return tuple(self._say(p) for p in self.rates)
+
+    def _say(self, p: float) -> str:
+        at_p = [cost for cost in self.costs if cost.p == p]
+        told = [
+            f"{cost.label} {signed(cost.mean)} {self.unit}" + _compared(cost)
+            for cost in sorted(at_p, key=lambda cost: cost.arm != self.baseline)
+        ]
+        return f"Dropping {self.site} at p = {p:g} costs {listing(told)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for programs."""
+        return {
+            "kind": "robustness",
+            "format": 1,
+            **{name: getattr(self, name) for name in ("study", "site", "baseline", "unit")},
+            "part": PART,
+            "rates": list(self.rates),
+            "draws": self.draws,
+            "costs": [cost.to_dict() for cost in self.costs],
+            "missing": list(self.missing),
+            "sentences": list(self.sentences),
+        }
+
+
+def measure_robustness(
+    study: Study,
+    *,
+    site: str,
+    rates: Sequence[float],
+    draws: int,
+    observe: Callable[[PlannedRun], None],
+) -> Robustness:
+    """Evaluate the networks of every finished run of a study with dropout left on at a site.
+
+    Args:
+        study: With its records and checkpoints; the best weights of each run are taken.
+        site: A kind of site (`attention_weights`), a pattern of site names, or `all`.
+        rates: In (0, 1).
+        draws: Masks at each rate; the loss is the mean over them.
+        observe: Called with each run when it is done.
+
+    Raises:
+        UsageError: A rate or the number of draws is out of range, the networks lack the site, the
+            data have changed, or the baseline has no checkpoint.
+    """
+    if not rates or any(not 0 < p < 1 for p in rates) or len(set(rates)) < len(rates):
+        given = " ".join(f"{p:g}" for p in rates) or "none"
+        raise UsageError(f"`rates` are different numbers in (0, 1); got {given}. Pass 0.1 0.3 0.5.")
+    if draws < 1:
+        raise UsageError(f"`draws` must be at least 1; got {draws}. Four are enough.")
+    task = load_planned_task(study.plan)
+    ended = {(run.header.arm, run.header.seed) for run in study.runs}
+    lost = {(arm.name, seed) for arm in study.plan.arms for seed in study.diverged(arm.name)}
+    found: dict[str, dict[int, _Losses]] = {}
+    missing = []
+    for run in planned_runs(study.plan):
+        checkpoint = latest_checkpoint(study.folder / "checkpoints" / run.name)
+        if checkpoint is None or (run.arm.name, run.seed) not in ended - lost:
+            missing.append(run.name)
+        else:
+            losses = _losses(task, run, checkpoint, site, rates, draws)
+            found.setdefault(run.arm.name, {})[run.seed] = losses
+        observe(run)
+    if study.plan.baseline not in found:
+        raise UsageError(
+            f"`{study.folder}` holds no trained network of its baseline: no checkpoint is left. "
+            "Repeat the command of the study in a new folder."
+        )
+    return Robustness(
+        study=study.plan.name,
+        site=site,
+        rates=tuple(rates),
+        baseline=study.plan.baseline,
+        unit=study.plan.short_unit,
+        draws=draws,
+        costs=tuple(_costs(study, found, rates)),
+        missing=tuple(missing),
+    )
+
+
+class _Losses(NamedTuple):
+    """Of one trained network: without dropout, and with it at each rate."""
+
+    without: float
+    at: Mapping[float, float]
+
+
+def _losses(
+    task: AnyTask,
+    run: PlannedRun,
+    checkpoint: Path,
+    site: str,
+    rates: Sequence[float],
+    draws: int,
+) -> _Losses:
+    tensors = read_checkpoint(checkpoint).tensors
+    batches = task.part(PART, run.train.eval_tokens)
+    precision = run.train.precision
+    without, at = 0.0, {}
+    for p in rates:
+        model = _network(task, run, {site: p}, tensors["best_weights"])
+        state = attach(model, seed=run.seed)
+        without = evaluate(task, model, batches, precision).loss
+        drawn = []
+        for draw in range(draws):
+            state.set_step(draw)
+            drawn.append(evaluate(task, model, batches, precision, mode=dropout_on).loss)
+        at[p] = fmean(drawn)
+    return _Losses(without, at)
+
+
+def _network(
+    task: AnyTask, run: PlannedRun, dropout: Mapping[str, float], weights: Mapping[str, Tensor]
+) -> nn.Module:
+    # What the arm did to its rates and its data is over; its network is what is looked at.
+    settings = {name: value for name, value in run.arm.model.items() if name != "rates"}
+    recipe = replace(run.arm, dropout=dropout, model=settings, augment={})
+    model = task.with_recipe(recipe, run.seed).build(run.seed)
+    # Learned rates lie among the weights of their run; here the rate is given.
+    set_weights(model, {name: weights[name] for name in get_weights(model) if name in weights})
+    return model
+
+
+def _costs(
+    study: Study, found: Mapping[str, Mapping[int, _Losses]], rates: Sequence[float]
+) -> Iterator[Cost]:
+    plan = study.plan
+    tests = max(1, (len(found) - 1) * len(rates))
+    for arm, p in itertools.product(found, rates):
+        costs, theirs = (
+            {seed: losses.at[p] - losses.without for seed, losses in found[name].items()}
+            for name in (arm, plan.baseline)
+        )
+        differences = [*paired_differences(costs, theirs).values()]
+        yield Cost(
+            arm=arm,
+            label=describe_arm(plan, arm),
+            p=p,
+            losses={seed: losses.at[p] for seed, losses in found[arm].items()},
+            costs=costs,
+            difference=None
+            if arm == plan.baseline
+            else paired_interval(differences, confidence=plan.confidence, tests=tests),
+        )
+
+
+def _compared(cost: Cost) -> str:
+    difference = cost.difference
+    if difference is None:
+        return ""
+    return f" ({plus_minus(difference.mean, difference.half_width, plus=True)})"
