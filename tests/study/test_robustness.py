@@ -17,6 +17,12 @@ from redrop.study.robustness import measure_robustness
 from redrop.study.run import execute
 from redrop.tasks.load import load_task
 from redrop.tasks.text import TextTask
+from redrop.train.checkpoint import (
+    Snapshot,
+    latest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from redrop.train.load import load_trained
 from tests.study import small
 
@@ -24,13 +30,16 @@ ARMS = ("none", "all-0.3", "attention_weights-0.4+norm-post", "all-0.1+concrete-
 SITE, MODULE = "embedding", "embedding_dropout"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    plan = open_study(folder, small.plan(arms=ARMS))
+def trained(folder, plan):
+    plan = open_study(folder, plan)
     for run in planned_runs(plan):
         execute(folder, plan, run, lambda event: None)
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("study"), small.plan(arms=ARMS))
 
 
 def measure(study, **changes):
@@ -89,6 +98,18 @@ def test_a_cost_is_the_loss_above_that_of_the_best_weights_without_dropout(finis
     assert {cost.p: cost.mean for cost in found.costs[:2]}[0.5] > found.costs[0].mean
 
 
+def test_the_weights_of_the_end_are_not_what_is_measured(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    before = measure(read_study(folder), rates=(0.5,))
+    for run in (folder / "checkpoints").iterdir():
+        newest = latest_checkpoint(run)
+        kept = read_checkpoint(newest)
+        last = {name: torch.zeros_like(weight) for name, weight in kept.tensors["weights"].items()}
+        shutil.rmtree(newest)
+        write_checkpoint(run, newest.name, Snapshot(kept.state, {**kept.tensors, "weights": last}))
+    assert measure(read_study(folder), rates=(0.5,)) == before
+
+
 def test_arms_are_compared_with_the_baseline_seed_by_seed(finished):
     found = measure(read_study(finished))
     for cost in found.costs:
@@ -118,9 +139,16 @@ def test_it_says_what_was_measured(finished):
     study = read_study(finished)
     found = measure(study, rates=(0.5,), observe=lambda run: told.append(run.name))
     assert told == [run.name for run in planned_runs(study.plan)]
-    (sentence,) = found.sentences
-    assert sentence.startswith("Dropping embedding at p = 0.5 costs no dropout ")
-    assert f" nats, dropout 0.3 on all sites {found.costs[1].mean:.3f} nats (" in sentence
+    baseline, *others = found.costs
+    least = min(others, key=lambda cost: cost.mean)
+    assert found.sentences == (
+        f"Dropping embedding at p = 0.5 costs no dropout {baseline.mean:.3f} and {least.label} "
+        f"{least.mean:.3f} nats, the least: {least.compared}.",
+    )
+    alone = replace(found, costs=(baseline,))
+    assert alone.sentences[0].endswith(f"costs no dropout {baseline.mean:.3f} nats.")
+    best = replace(found, costs=(baseline, replace(least, costs={0: 9.0})))
+    assert best.sentences[0].endswith(f"{baseline.mean:.3f} nats, and every other arm more.")
     assert found.to_dict()["costs"][1]["difference"]["low"] == found.costs[1].difference.low
 
 

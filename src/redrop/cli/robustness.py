@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -11,8 +12,7 @@ from rich.table import Table
 
 from redrop.cli.options import Json, Words
 from redrop.errors import UsageError
-from redrop.study.statistics import summarize
-from redrop.study.wording import plus_minus
+from redrop.study.wording import signed
 
 if TYPE_CHECKING:
     from redrop.study.robustness import Robustness
@@ -70,13 +70,12 @@ def robustness(
     console.print(_table(found))
     for sentence in found.sentences:
         console.print(sentence, markup=False)
-    share = f"{100 * studies[0].plan.confidence:g} %"
-    if any(cost.difference and cost.difference.half_width for cost in found.costs):
-        console.print(
-            f"In parentheses: the difference to the baseline over the same seeds; the intervals "
-            f"hold together at {share}.",
-            markup=False,
-        )
+    console.print(
+        "A cost is the loss above that without dropout, mean over the seeds; below it the "
+        "difference to the baseline, seed by seed. The "
+        f"intervals hold together at {100 * studies[0].plan.confidence:g} %.",
+        markup=False,
+    )
     if found.missing:
         console.print(f"Not measured, for want of a network: {', '.join(found.missing)}")
 
@@ -94,17 +93,10 @@ def _table(found: "Robustness") -> Table:
         table.add_row(
             costs[0].label,
             str(len(without)),
-            _mean(without),
-            *(_mean([*cost.costs.values()], plus=True) for cost in costs),
+            signed(fmean(without)),
+            *(f"{cost.said}\n{cost.compared}".strip() for cost in costs),
         )
     return table
-
-
-def _mean(values: list[float], *, plus: bool = False) -> str:
-    summary = summarize(values)
-    if summary is None:
-        return "–"
-    return plus_minus(summary.mean, summary.sd, plus=plus)
 
 
 def _number(text: str) -> float:

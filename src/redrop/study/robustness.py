@@ -28,7 +28,7 @@ from redrop.study.plan import PlannedRun, planned_runs
 from redrop.study.records import Study
 from redrop.study.run import load_planned_task
 from redrop.study.statistics import Difference, paired_differences, paired_interval
-from redrop.study.wording import describe_arm, listing, plus_minus, signed
+from redrop.study.wording import describe_arm, plus_minus, signed
 from redrop.tasks.load import AnyTask
 from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
 from redrop.train.evaluate import evaluate
@@ -62,6 +62,18 @@ class Cost:
     def mean(self) -> float:
         """Return the cost, mean over the seeds."""
         return fmean(self.costs.values())
+
+    @property
+    def said(self) -> str:
+        """Return the cost as it is written."""
+        return signed(self.mean)
+
+    @property
+    def compared(self) -> str:
+        """Return the difference to the baseline with its interval; empty for the baseline."""
+        if self.difference is None:
+            return ""
+        return plus_minus(self.difference.mean, self.difference.half_width, plus=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, the ends of the interval written out."""
@@ -102,11 +114,14 @@ class Robustness:
 
     def _say(self, p: float) -> str:
         at_p = [cost for cost in self.costs if cost.p == p]
-        told = [
-            f"{cost.label} {signed(cost.mean)} {self.unit}" + _compared(cost)
-            for cost in sorted(at_p, key=lambda cost: cost.arm != self.baseline)
-        ]
-        return f"Dropping {self.site} at p = {p:g} costs {listing(told)}."
+        (baseline,) = (cost for cost in at_p if cost.arm == self.baseline)
+        least = min(at_p, key=lambda cost: cost.mean)
+        said = f"Dropping {self.site} at p = {p:g} costs {baseline.label} {baseline.said}"
+        if len(at_p) == 1:
+            return f"{said} {self.unit}."
+        if least is baseline:
+            return f"{said} {self.unit}, and every other arm more."
+        return f"{said} and {least.label} {least.said} {self.unit}, the least: {least.compared}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for programs."""
@@ -243,10 +258,3 @@ def _costs(
             if arm == plan.baseline
             else paired_interval(differences, confidence=plan.confidence, tests=tests),
         )
-
-
-def _compared(cost: Cost) -> str:
-    difference = cost.difference
-    if difference is None:
-        return ""
-    return f" ({plus_minus(difference.mean, difference.half_width, plus=True)})"
