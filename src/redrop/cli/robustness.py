@@ -86,7 +86,7 @@ def _table(found: "Robustness") -> Table:
     table.add_column("Seeds", justify="right")
     table.add_column(f"Loss\n{found.unit}", justify="right")
     for p in found.rates:
-        table.add_column(f"{p:g} dropped\ncosts", justify="right")
+        table.add_column(f"{p:g} dropped\ncosts", justify="right", no_wrap=True)
     for arm in dict.fromkeys(cost.arm for cost in found.costs):
         costs = [cost for cost in found.costs if cost.arm == arm]
         without = [costs[0].losses[seed] - cost for seed, cost in costs[0].costs.items()]

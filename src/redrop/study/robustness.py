@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from redrop.study.wording import describe_arm, plus_minus, signed
 from redrop.tasks.load import AnyTask
 from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
 from redrop.train.evaluate import evaluate
+from redrop.train.recipe import Recipe
 from redrop.train.task import PartName
 from redrop.train.weights import get_weights, set_weights
 
@@ -230,7 +231,7 @@ def _network(
 ) -> nn.Module:
     # What the arm did to its rates and its data is over; its network is what is looked at.
     settings = {name: value for name, value in run.arm.model.items() if name != "rates"}
-    recipe = replace(run.arm, dropout=dropout, model=settings, augment={})
+    recipe = Recipe(name="robustness", dropout=dropout, model=settings)
     model = task.with_recipe(recipe, run.seed).build(run.seed)
     # Learned rates lie among the weights of their run; here the rate is given.
     set_weights(model, {name: weights[name] for name in get_weights(model) if name in weights})
