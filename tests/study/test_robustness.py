@@ -1,5 +1,6 @@
 """What trained networks lose when parts are dropped: masks, rates, weights are the right ones."""
 
+import json
 import shutil
 from dataclasses import replace
 from statistics import fmean
@@ -108,6 +109,22 @@ def test_the_weights_of_the_end_are_not_what_is_measured(finished, tmp_path):
         shutil.rmtree(newest)
         write_checkpoint(run, newest.name, Snapshot(kept.state, {**kept.tensors, "weights": last}))
     assert measure(read_study(folder), rates=(0.5,)) == before
+
+
+def test_a_network_without_a_finite_loss_is_not_measured(finished, monkeypatch):
+    """An infinity in a mean would be no number, and none in JSON."""
+    loss = TextTask.loss
+    calls = iter(range(10**6))
+    monkeypatch.setattr(
+        TextTask,
+        "loss",
+        lambda *asked: loss(*asked) * (float("inf") if next(calls) == 0 else 1.0),
+    )
+    study = read_study(finished)
+    found = measure(study, rates=(0.5,))
+    first = planned_runs(study.plan)[0]
+    assert found.missing == (first.name,)
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_arms_are_compared_with_the_baseline_seed_by_seed(finished):

@@ -77,7 +77,9 @@ def robustness(
         markup=False,
     )
     if found.missing:
-        console.print(f"Not measured, for want of a network: {', '.join(found.missing)}")
+        console.print(
+            f"Not measured, for want of a network with a finite loss: {', '.join(found.missing)}"
+        )
 
 
 def _table(found: "Robustness") -> Table:

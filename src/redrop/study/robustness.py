@@ -13,6 +13,7 @@ of a seed. It chooses nothing, and it leaves the test data unread.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class Robustness:
         unit: Of the loss, in short.
         draws: Masks per rate.
         costs: Of each arm at each rate, arms in the order of the study.
-        missing: Runs that could not be measured.
+        missing: Runs that are not complete or diverged, have no checkpoint, or give no finite loss.
     """
 
     study: str
@@ -172,16 +173,18 @@ def measure_robustness(
     missing = []
     for run in planned_runs(study.plan):
         checkpoint = latest_checkpoint(study.folder / "checkpoints" / run.name)
-        if checkpoint is None or (run.arm.name, run.seed) not in ended - lost:
-            missing.append(run.name)
-        else:
+        losses = None
+        if checkpoint is not None and (run.arm.name, run.seed) in ended - lost:
             losses = _losses(task, run, checkpoint, site, rates, draws)
+        if losses is not None and all(map(math.isfinite, (losses.without, *losses.at.values()))):
             found.setdefault(run.arm.name, {})[run.seed] = losses
+        else:
+            missing.append(run.name)
         observe(run)
     if study.plan.baseline not in found:
         raise UsageError(
-            f"`{study.folder}` holds no trained network of its baseline: no checkpoint is left. "
-            "Repeat the command of the study in a new folder."
+            f"`{study.folder}` holds no trained network of its baseline that can be measured: no "
+            "run of it is complete and has its checkpoint. Repeat its command in a new folder."
         )
     return Robustness(
         study=study.plan.name,
