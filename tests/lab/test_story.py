@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
@@ -64,14 +65,20 @@ def test_what_the_story_says_of_its_two_models_is_so(node: Callable[..., Any]) -
 
 
 def test_every_experiment_is_a_command_that_exists(node: Callable[..., Any]) -> None:
+    from redrop.cli.app import app
     from redrop.study.arms import parse_arms
 
-    for chapter in chapters(node):
-        command = chapter.get("experiment", "").split()
+    told = [chapter["experiment"] for chapter in chapters(node) if "experiment" in chapter]
+    points = [point for chapter in chapters(node) for point in chapter.get("list", [])]
+    told += [point[1] for point in points if isinstance(point, list)]
+    assert len(told) > 5
+    for line in told:
+        command = shlex.split(line)
         if "--arms" in command:
             parse_arms(command[command.index("--arms") + 1 :])
-        if command:
-            assert command[:2] == ["redrop", "study"] or command[:2] == ["python", "-m"]
+        if command[:2] != ["python", "-m"]:
+            assert command[0] == "redrop"
+            app.parse_args(command[1:], exit_on_error=False, print_error=False)
 
 
 BLOCK = "/#v=1&view=block"

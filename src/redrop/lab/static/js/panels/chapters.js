@@ -79,8 +79,9 @@ export const CHAPTERS = [
     text: [
       "After “and it” this model says “purred”, because “it” finds the cat. Here two connections from “it” to “cat” are severed: their weights are set to 0 after the softmax, the others stay as they are. Watch the prediction.",
       "Now do the same to the model that was trained with attention dropout. It has learnt to manage without: with a tenth of all connections severed at random its loss on fresh sentences hardly moves, while that of the other one rises. Their losses with nothing severed are the same.",
-      "That is robustness against missing connections. It does not say that the undamaged model got better, that attention spreads more evenly, or that nothing is learnt by heart; those are separate questions, and the answers differ from case to case.",
+      "That is robustness against missing connections. It does not say that the undamaged model got better, that attention spreads more evenly, or that nothing is learnt by heart; those are separate questions, and the answers differ from case to case. Nor does it reach further than the mask did: in a study of this project, networks trained with severed connections were no better than others at losing channels of the feed-forward part.",
     ],
+    list: [["What it costs the networks of a study to lose connections, or anything else:", "redrop robustness studies/my-1a2b3c4d"]],
     try: [["Trained without dropout", { model: "little-english" }], ["Trained with dropout", { model: "little-english-dropout" }], ["Nothing severed", { cut: [] }], ["Two severed", { cut: ["0-1-7-1", "1-0-7-1"], cell: "7-1" }]],
     experiment: "python -m redrop.lab.train_model",
   },
