@@ -18,8 +18,7 @@ def export(
         to: A table of all runs, as .parquet, .csv or .jsonl; beside it, in NAME.evaluations.…, a
             table of all evaluations. Parquet and CSV need redrop[export].
         tensorboard: Folder for TensorBoard's event files, one per run; needs redrop[tensorboard].
-        trackio: Project of trackio to log the finished runs to; needs trackio, which is no extra
-            because its pins exclude ours.
+        trackio: Project of trackio to log the finished runs to; needs redrop[trackio].
     """
     if not folders:
         raise UsageError("`redrop export` needs the folder of a study; got none.")

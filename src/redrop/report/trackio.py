@@ -1,10 +1,5 @@
-"""Runs in trackio, a local tracker with a dashboard (`trackio show`).
+"""Runs in trackio, a local tracker with a dashboard (`trackio show`)."""
 
-It is no extra of this package: trackio 0.43 needs pillow below 13, which our own pins exclude. Who
-has both in one environment can use it; the sink was tried against trackio 0.43.0.
-"""
-
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +23,13 @@ def export_trackio(studies: Sequence[Study], project: str) -> int:
         UsageError: A folder came twice, or trackio is not installed.
     """
     names = study_names(studies)
-    trackio = _load_trackio()
+    try:
+        import trackio
+    except ImportError as error:
+        raise UsageError(
+            "`--trackio` needs redrop[trackio], which is not installed. "
+            "Run: pip install 'redrop[trackio]'."
+        ) from error
     known = _known(trackio, project)
     runs = [
         (name, f"{name}/{run.path.stem}", run)
@@ -68,13 +69,3 @@ def _log(trackio: Any, project: str, group: str, name: str, run: RunRecord) -> N
     for line in run.evals:
         sink.log(dict(scalars(line)), step=line.step)
     trackio.finish()
-
-
-def _load_trackio() -> Any:
-    try:
-        return importlib.import_module("trackio")
-    except ImportError as error:
-        raise UsageError(
-            "`--trackio` needs trackio, which is not installed. It wants pillow below 13 (`pip "
-            "install trackio` in an environment of its own); `--tensorboard` needs no other pins."
-        ) from error
