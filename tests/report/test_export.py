@@ -221,13 +221,14 @@ def test_a_second_export_replaces_the_first_with_the_same_bytes(studies, tmp_pat
 # --- trackio ---
 
 
-def test_trackio_holds_every_finished_run_once(studies, tmp_path, monkeypatch):
+def test_trackio_holds_every_finished_run_once(studies, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
     import trackio
 
     finished = [run for study in studies for run in study.runs]
     assert export_trackio(studies, "ours") == len(finished)
     assert export_trackio(studies, "ours") == 0
+    assert capsys.readouterr().out == ""
     names = {run.name for run in trackio.Api().runs("ours")}
     assert names == {f"{run.path.parts[-3]}/{run.path.stem}" for run in finished}
 

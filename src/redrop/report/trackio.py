@@ -1,6 +1,8 @@
 """Runs in trackio, a local tracker with a dashboard (`trackio show`)."""
 
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from redrop.errors import UsageError
@@ -30,6 +32,11 @@ def export_trackio(studies: Sequence[Study], project: str) -> int:
             "`--trackio` needs redrop[trackio], which is not installed. "
             "Run: pip install 'redrop[trackio]'."
         ) from error
+    with redirect_stdout(io.StringIO()):  # it has two lines to say on every run
+        return _log_new(trackio, project, studies, names)
+
+
+def _log_new(trackio: Any, project: str, studies: Sequence[Study], names: Sequence[str]) -> int:
     known = _known(trackio, project)
     runs = [
         (name, f"{name}/{run.path.stem}", run)
