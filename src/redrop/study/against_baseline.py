@@ -64,7 +64,7 @@ class Comparison:
         if self.difference is None and not self.diverged:
             fields["outcome"] = None
         elif self.difference is not None:
-            fields["difference"] |= {"low": self.difference.low, "high": self.difference.high}
+            fields["difference"] = self.difference.to_dict()
         return fields
 
 

@@ -34,7 +34,7 @@ from redrop.tasks.load import AnyTask
 from redrop.train.checkpoint import latest_checkpoint, read_checkpoint
 from redrop.train.evaluate import evaluate
 from redrop.train.recipe import Recipe
-from redrop.train.task import PartName
+from redrop.train.task import Batch, PartName
 from redrop.train.weights import get_weights, set_weights
 
 PART: PartName = "validation"
@@ -81,7 +81,7 @@ class Cost:
         """Return plain values, the ends of the interval written out."""
         fields = {**asdict(self), "mean": self.mean}
         if self.difference is not None:
-            fields["difference"] |= {"low": self.difference.low, "high": self.difference.high}
+            fields["difference"] = self.difference.to_dict()
         return fields
 
 
@@ -171,11 +171,13 @@ def measure_robustness(
     lost = {(arm.name, seed) for arm in study.plan.arms for seed in study.diverged(arm.name)}
     found: dict[str, dict[int, _Losses]] = {}
     missing = []
-    for run in planned_runs(study.plan):
+    runs = planned_runs(study.plan)
+    batches = task.part(PART, runs[0].train.eval_tokens)
+    for run in runs:
         checkpoint = latest_checkpoint(study.folder / "checkpoints" / run.name)
         losses = None
         if checkpoint is not None and (run.arm.name, run.seed) in ended - lost:
-            losses = _losses(task, run, checkpoint, site, rates, draws)
+            losses = _losses(task, run, batches, checkpoint, site, rates, draws)
         if losses is not None and all(map(math.isfinite, (losses.without, *losses.at.values()))):
             found.setdefault(run.arm.name, {})[run.seed] = losses
         else:
@@ -208,23 +210,23 @@ class _Losses(NamedTuple):
 def _losses(
     task: AnyTask,
     run: PlannedRun,
+    batches: Sequence[Batch],
     checkpoint: Path,
     site: str,
     rates: Sequence[float],
     draws: int,
 ) -> _Losses:
-    tensors = read_checkpoint(checkpoint).tensors
-    batches = task.part(PART, run.train.eval_tokens)
+    weights = read_checkpoint(checkpoint).tensors["best_weights"]
     precision = run.train.precision
-    without, at = 0.0, {}
-    for p in rates:
-        model = _network(task, run, {site: p}, tensors["best_weights"])
-        state = attach(model, seed=run.seed)
-        without = evaluate(task, model, batches, precision).loss
+    networks = {p: _network(task, run, {site: p}, weights) for p in rates}
+    without = evaluate(task, networks[rates[0]], batches, precision).loss  # the same in all
+    at = {}
+    for p, network in networks.items():
+        state = attach(network, seed=run.seed)
         drawn = []
         for draw in range(draws):
             state.set_step(draw)
-            drawn.append(evaluate(task, model, batches, precision, mode=dropout_on).loss)
+            drawn.append(evaluate(task, network, batches, precision, mode=dropout_on).loss)
         at[p] = fmean(drawn)
     return _Losses(without, at)
 

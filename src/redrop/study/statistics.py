@@ -10,9 +10,10 @@ the number of arms that are compared; what a look costs that was not planned is 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 
 # scipy.stats holds the same functions behind an import that takes twice as long.
 from scipy.special import nctdtr, stdtrit
@@ -70,6 +71,10 @@ class Difference:
     def high(self) -> float | None:
         """Return the upper end of the interval."""
         return None if self.half_width is None else self.mean + self.half_width
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, the ends of the interval written out."""
+        return {**asdict(self), "low": self.low, "high": self.high}
 
 
 def summarize(values: Sequence[float]) -> Summary | None:
