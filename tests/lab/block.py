@@ -1,6 +1,5 @@
 """What tests of the block view share: its address, its modules, and a site shown on the page."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from redrop.mask import replay
 from redrop.models import DropoutRates, MLPConfig
 from tests.lab.conftest import STATIC
+from tests.lab.mask_hash import mask_hash
 
 BLOCK = "/#v=1&view=block"
 NETWORKS = ("old", "modern")
@@ -35,6 +35,5 @@ def check_chosen(page: Page, button: Locator, kind: str, told: Mapping[str, Any]
     mask = told["mask"]
     shared = mask.get("shared", ())
     kept = replay(seed=5, step=8, site=told["path"], p=0.4, shape=mask["shape"], shared=shared)
-    digest = hashlib.sha256("".join(map(str, kept.astype(int).ravel())).encode()).hexdigest()
-    expect(page.locator(".rd-hash-value")).to_have_text(digest)
+    expect(page.locator(".rd-hash-value")).to_have_text(mask_hash(kept))
     return kept

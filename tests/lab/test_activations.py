@@ -1,6 +1,5 @@
 """The activations panel in a real browser."""
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from redrop import replay
+from tests.lab.mask_hash import mask_hash
 
 ADDRESS = "/#v=1&view=activations"
 
@@ -19,7 +19,7 @@ def hash_of(page: Page) -> str:
 
 def python_hash(seed: int, step: int, p: float, size: int) -> str:
     keep = replay(seed=seed, step=step, site="Dropout", p=p, shape=(size,))
-    return hashlib.sha256("".join(map(str, keep.astype(int))).encode()).hexdigest()
+    return mask_hash(keep)
 
 
 def table_of(page: Page) -> list[list[str]]:

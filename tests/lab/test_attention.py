@@ -1,6 +1,5 @@
 """The attention panel in a real browser."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from redrop import replay
 from redrop.lab.sever import severing
+from tests.lab.mask_hash import mask_hash
 from tests.lab.test_model_js import shipped
 
 ADDRESS = "/#v=1&view=attention"
@@ -69,7 +69,7 @@ def test_dropout_is_the_mask_of_that_step_and_sample(open_page: Callable[..., Pa
             else:
                 assert row[k + 1] == "dropped"
         assert float(row[-1]) == pytest.approx((want[q] * keep[q]).sum() / 0.7, abs=2e-3)
-    digest = hashlib.sha256("".join(map(str, keep.astype(int).ravel())).encode()).hexdigest()
+    digest = mask_hash(keep)
     assert page.locator(".rd-hash-value").inner_text() == digest
     code = page.locator("pre code").inner_text()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
